@@ -1,0 +1,98 @@
+"""What the training loop and `predict` cost beside the same work written by hand in torch.
+
+One process, in turn, medians: `fit` of a four-layer perceptron and of a tiny one against a bare torch loop with the
+same fused optimizer, loss and accuracy; a call and a one-row prediction of the built model against the torch module.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+import lamina
+
+NETWORKS = {"mlp, batch 128": ((784, 512, 216, 128, 10), 128, 60), "tiny, batch 32": ((20, 16, 3), 32, 100)}
+
+
+def alternate(functions: dict[str, Callable[[], Any]], repeats: int, per: int) -> dict[str, float]:
+    """The median milliseconds of each function, all of them run in turn."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(repeats):
+        for name, function in functions.items():
+            began = time.perf_counter()
+            function()
+            times[name].append((time.perf_counter() - began) / per * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def both(sizes: tuple[int, ...]) -> tuple[Any, Any]:
+    """The same network in lamina and in torch."""
+    layers = [lamina.layers.Dense(n, activation="relu") for n in sizes[1:-1]]
+    model = lamina.Sequential(
+        [lamina.Input((sizes[0],)), *layers, lamina.layers.Dense(sizes[-1], activation="softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    parts: list[torch.nn.Module] = []
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        parts += [torch.nn.Linear(before, after), torch.nn.ReLU()]
+    return model, torch.nn.Sequential(*parts[:-1])
+
+
+def main() -> None:
+    """Print a line for each network."""
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for name, (sizes, batch, steps) in NETWORKS.items():
+        model, module = both(sizes)
+        x = np.random.default_rng(0).standard_normal((batch * steps, sizes[0]), dtype=np.float32)
+        y = np.random.default_rng(1).integers(0, sizes[-1], batch * steps)
+        tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+        optimizer = torch.optim.Adam(module.parameters(), fused=True)
+
+        def bare(
+            module: Any = module, optimizer: Any = optimizer, tx: Any = tx, ty: Any = ty, batch: int = batch
+        ) -> float:
+            order = torch.randperm(len(tx))
+            total, right = torch.zeros(()), torch.zeros(())
+            for rows in order.split(batch):
+                output = module(tx[rows])
+                loss = torch.nn.functional.cross_entropy(output, ty[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+                right += (output.argmax(-1) == ty[rows]).sum()
+            return total.item() + right.item()
+
+        fits = {"fit": lambda m=model, x=x, y=y, b=batch: m.fit(x, y, batch_size=b, verbose=0), "bare loop": bare}
+        found = alternate(fits, 9, steps)
+        print(f"{name:<16} step: fit {found['fit']:.3f} ms, bare loop {found['bare loop']:.3f} ms, "
+              f"ratio {found['fit'] / found['bare loop']:.2f}")  # fmt: skip
+        row, array = tx[:1], x[:1]
+
+        def times(function: Callable[[], Any], count: int = 100) -> Callable[[], None]:
+            def run() -> None:
+                for _ in range(count):
+                    function()
+
+            return run
+
+        calls = {
+            "model(x)": times(lambda m=model, r=row: m(r)),
+            "module(x)": times(lambda m=module, r=row: m(r)),
+            "predict(x)": times(lambda m=model, a=array: m.predict(a, verbose=0)),
+        }
+        found = alternate(calls, 15, 100)
+        print(f"{'':<16} one row: model(x) {found['model(x)']:.3f} ms, torch {found['module(x)']:.3f} ms, "
+              f"ratio {found['model(x)'] / found['module(x)']:.2f}; predict {found['predict(x)']:.3f} ms, "
+              f"{found['predict(x)'] - found['model(x)']:.3f} ms more")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Activation functions, with Keras's arguments and numbers: plain functions over torch."""
+
+from lamina.activations.distributions import log_softmax as log_softmax
+from lamina.activations.distributions import softmax as softmax
+from lamina.activations.distributions import sparsemax as sparsemax
+from lamina.activations.elementary import exponential as exponential
+from lamina.activations.elementary import linear as linear
+from lamina.activations.gated import gelu as gelu
+from lamina.activations.gated import glu as glu
+from lamina.activations.gated import hard_silu as hard_silu
+from lamina.activations.gated import hard_swish as hard_swish
+from lamina.activations.gated import mish as mish
+from lamina.activations.gated import silu as silu
+from lamina.activations.gated import swish as swish
+from lamina.activations.lookup import deserialize as deserialize
+from lamina.activations.lookup import get as get
+from lamina.activations.lookup import serialize as serialize
+from lamina.activations.rectified import celu as celu
+from lamina.activations.rectified import elu as elu
+from lamina.activations.rectified import leaky_relu as leaky_relu
+from lamina.activations.rectified import relu as relu
+from lamina.activations.rectified import relu6 as relu6
+from lamina.activations.rectified import selu as selu
+from lamina.activations.rectified import softplus as softplus
+from lamina.activations.rectified import sparse_plus as sparse_plus
+from lamina.activations.rectified import squareplus as squareplus
+from lamina.activations.rectified import threshold as threshold
+from lamina.activations.saturating import hard_sigmoid as hard_sigmoid
+from lamina.activations.saturating import hard_tanh as hard_tanh
+from lamina.activations.saturating import log_sigmoid as log_sigmoid
+from lamina.activations.saturating import sigmoid as sigmoid
+from lamina.activations.saturating import softsign as softsign
+from lamina.activations.saturating import sparse_sigmoid as sparse_sigmoid
+from lamina.activations.saturating import tanh as tanh
+from lamina.activations.shrinking import hard_shrink as hard_shrink
+from lamina.activations.shrinking import soft_shrink as soft_shrink
+from lamina.activations.shrinking import tanh_shrink as tanh_shrink

@@ -1,0 +1,1 @@
+"""The engine: symbolic tensors, graphs, and the layer that every other layer is."""

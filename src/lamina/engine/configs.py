@@ -1,0 +1,102 @@
+"""A layer's arguments as plain data, and back."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, cast
+
+import torch
+
+from lamina import registry
+from lamina.configurable import init_parameters
+from lamina.engine import nest
+
+_BY_SUFFIX = {
+    "initializer": registry.INITIALIZERS,
+    "regularizer": registry.REGULARIZERS,
+    "constraint": registry.CONSTRAINTS,
+    "activation": registry.ACTIVATIONS,
+}
+
+
+def config_of(layer: Any) -> dict[str, Any]:
+    """The arguments of a layer's `__init__`.
+
+    Of a layer of this library each argument is the attribute of that name; of a user's class it is what was
+    passed, since nothing makes a user store it.
+    """
+    config: dict[str, Any] = {
+        "name": layer.name,
+        "trainable": layer.trainable,
+        "dtype": layer.dtype_policy.name,
+    }
+    cls: type = layer.__class__
+    names = init_parameters(cls)
+    ours = cls.__module__.startswith("lamina.")
+    passed = _passed_arguments(layer)
+    for name in names:
+        if name in ("kwargs", "args") or name in config:
+            continue
+        if ours and hasattr(layer, name):
+            config[name] = plain(getattr(layer, name))
+        elif name in passed:
+            config[name] = plain(passed[name])
+    if layer.activity_regularizer is not None:
+        config["activity_regularizer"] = plain(layer.activity_regularizer)
+    if not layer.autocast:
+        config["autocast"] = False
+    return config
+
+
+def takes_anything(cls: type) -> bool:
+    """Whether `cls.__init__` has `**kwargs`."""
+    found = inspect.signature(cls.__init__).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in found)
+
+
+def _passed_arguments(layer: Any) -> dict[str, Any]:
+    """What a layer's constructor was given, by name."""
+    args, kwargs = layer.__dict__.get("_init_arguments", ((), {}))
+    try:
+        bound = inspect.signature(type(layer).__init__).bind_partial(layer, *args, **kwargs)
+    except TypeError:
+        return {}
+    own, *parameters = inspect.signature(type(layer).__init__).parameters.values()
+    found = {name: value for name, value in bound.arguments.items() if name != own.name}
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found.update(found.pop(parameter.name, {}))
+    return found
+
+
+def plain(value: Any) -> Any:
+    """`value` as data: objects as `class_name` and `config`, functions by name, dtypes by name."""
+    if hasattr(value, "get_config"):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if nest.is_nest(value):
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in cast("dict[Any, Any]", value).items()}
+        members = [plain(v) for v in cast("list[Any]", value)]
+        return members if isinstance(value, list) else tuple(members)
+    if inspect.isfunction(value) or inspect.isbuiltin(value):
+        name = value.__name__
+        return name if name in registry.ACTIVATIONS and registry.ACTIVATIONS[name] is value else value
+    return value
+
+
+def objects_from(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with layers made again where it describes them; other objects are made by the arguments' owners."""
+    return {key: _object(value) for key, value in config.items()}
+
+
+def _object(value: Any) -> Any:
+    if isinstance(value, dict):
+        described = cast("dict[str, Any]", value)
+        if set(described) >= {"class_name", "config"} and described["class_name"] in registry.LAYERS:
+            return registry.LAYERS.deserialize(described)
+        return described
+    if isinstance(value, list):
+        return [_object(v) for v in cast("list[Any]", value)]
+    return value

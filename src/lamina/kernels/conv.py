@@ -1,0 +1,171 @@
+"""Convolutions, plain, depthwise and transposed, over 1 to 3 spatial axes."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from lamina.kernels.layout import from_torch, lifted, to_torch
+from lamina.kernels.windows import extent, same_padding, transposed_crops
+
+
+def conv(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor | None,
+    strides: tuple[int, ...],
+    padding: str,
+    data_format: str = "channels_last",
+    dilation_rate: tuple[int, ...] | None = None,
+    groups: int = 1,
+) -> torch.Tensor:
+    """The convolution of `x` with `kernel`, and the bias.
+
+    Channels-last data are not copied, save where the padding is not the same on both sides of an axis: then one
+    copy makes room for the difference. The result of channels-last data is contiguous.
+
+    Args:
+        x: `(batch, *sizes, channels)`, or `(batch, channels, *sizes)` for `"channels_first"`, float.
+        kernel: `(*window, channels // groups, filters)`; fastest when its memory is that of
+            `(filters, *window, channels // groups)`.
+        bias: `(filters,)` or `None`.
+        strides: the step from one window to the next on each spatial axis.
+        padding: `"valid"`, `"same"`, or `"causal"`, which pads only before the axis.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the step from one member of a window to the next on each spatial axis; 1 by default.
+        groups: the number of blocks of channels that are convolved apart from each other.
+
+    Returns:
+        The layout of `x` with `filters` channels.
+
+    Example:
+        >>> conv(torch.ones(2, 8, 8, 3), torch.ones(3, 3, 3, 4), None, (2, 2), "same").shape
+        torch.Size([2, 4, 4, 4])
+    """
+    rank = kernel.dim() - 2
+    dilation = dilation_rate or (1,) * rank
+    x, padded = _with_room(x, kernel.shape[:rank], strides, padding, data_format, dilation)
+    weight = kernel.permute(rank + 1, rank, *range(rank))
+    if rank == 1:
+        weight = weight.unsqueeze(2)
+    function = F.conv3d if rank == 3 else F.conv2d
+    y = function(
+        to_torch(x, data_format), weight, bias, lifted(strides, 1), lifted(padded, 0), lifted(dilation, 1), groups
+    )
+    return from_torch(y, rank, data_format)
+
+
+def depthwise_conv(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor | None,
+    strides: tuple[int, ...],
+    padding: str,
+    data_format: str = "channels_last",
+    dilation_rate: tuple[int, ...] | None = None,
+) -> torch.Tensor:
+    """The convolution of each channel of `x` with kernels of its own.
+
+    Args:
+        x: `(batch, *sizes, channels)`, or `(batch, channels, *sizes)` for `"channels_first"`, float.
+        kernel: `(*window, channels, multiplier)`; fastest when its memory is that of
+            `(channels, multiplier, *window)`.
+        bias: `(channels * multiplier,)` or `None`.
+        strides: the step from one window to the next on each spatial axis.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the step from one member of a window to the next on each spatial axis; 1 by default.
+
+    Returns:
+        The layout of `x` with `channels * multiplier` channels, those of one input channel side by side.
+
+    Example:
+        >>> depthwise_conv(torch.ones(2, 8, 8, 3), torch.ones(3, 3, 3, 2), None, (1, 1), "valid").shape
+        torch.Size([2, 6, 6, 6])
+    """
+    channels = kernel.shape[-2]
+    return conv(x, kernel.flatten(-2).unsqueeze(-2), bias, strides, padding, data_format, dilation_rate, channels)
+
+
+def conv_transpose(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor | None,
+    strides: tuple[int, ...],
+    padding: str,
+    output_padding: tuple[int, ...] | None = None,
+    data_format: str = "channels_last",
+    dilation_rate: tuple[int, ...] | None = None,
+) -> torch.Tensor:
+    """The transpose of a convolution: each position of `x` adds a multiple of `kernel` to a window of the result.
+
+    Args:
+        x: `(batch, *sizes, channels)`, or `(batch, channels, *sizes)` for `"channels_first"`, float.
+        kernel: `(*window, filters, channels)`; fastest when its memory is that of `(channels, *window, filters)`.
+        bias: `(filters,)` or `None`.
+        strides: the step from one window to the next on each spatial axis of the result.
+        padding: `"valid"` or `"same"`.
+        output_padding: positions added after each spatial axis; `None` for the default, which with `"same"` gives
+            `size * stride` positions.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the step from one member of a window to the next on each spatial axis; 1 by default.
+
+    Returns:
+        The layout of `x` with `filters` channels; a view, one position short of its memory, on axes where the crop
+        is not the same on both sides.
+
+    Example:
+        >>> conv_transpose(torch.ones(2, 4, 4, 3), torch.ones(3, 3, 5, 3), None, (2, 2), "same").shape
+        torch.Size([2, 8, 8, 5])
+    """
+    rank = kernel.dim() - 2
+    dilation = dilation_rate or (1,) * rank
+    extra = output_padding or (None,) * rank
+    crops = [
+        transposed_crops(kernel.shape[axis], strides[axis], padding, extra[axis], dilation[axis])
+        for axis in range(rank)
+    ]
+    before = tuple(crop[0] for crop in crops)
+    added = tuple(max(0, crop[0] - crop[1]) for crop in crops)
+    weight = kernel.permute(rank + 1, rank, *range(rank))
+    if rank == 1:
+        weight = weight.unsqueeze(2)
+    function = F.conv_transpose3d if rank == 3 else F.conv_transpose2d
+    y = function(
+        to_torch(x, data_format),
+        weight,
+        bias,
+        lifted(strides, 1),
+        lifted(before, 0),
+        lifted(added, 0),
+        1,
+        lifted(dilation, 1),
+    )
+    for axis, (left, right) in enumerate(crops, start=y.dim() - rank):
+        if right > left:  # torch crops both sides alike and can only add after
+            y = y.narrow(axis, 0, y.shape[axis] - (right - left))
+    return from_torch(y, rank, data_format)
+
+
+def _with_room(
+    x: torch.Tensor,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: str,
+    data_format: str,
+    dilation: tuple[int, ...],
+) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """`x` with zeros where the two sides of an axis are padded unequally, and what torch is to pad on both sides."""
+    rank = len(window)
+    if padding == "valid":
+        return x, (0,) * rank
+    if padding == "causal":
+        room = [(extent(w, d) - 1, 0) for w, d in zip(window, dilation, strict=True)]
+    else:
+        first = 1 if data_format == "channels_last" else 2
+        room = [same_padding(x.shape[first + i], window[i], strides[i], dilation[i]) for i in range(rank)]
+    both = tuple(min(pair) for pair in room)
+    if any(before != after for before, after in room):
+        rest = [side - min(pair) for pair in reversed(room) for side in pair]
+        x = F.pad(x, [0, 0, *rest] if data_format == "channels_last" else rest)
+    return x, both

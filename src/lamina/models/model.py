@@ -1,0 +1,244 @@
+"""`Model`: a layer made of layers that can be compiled, trained, evaluated and asked for predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from lamina import dtypes
+from lamina.engine import nest
+from lamina.engine.abstract import known_shape, reason_of, specs_of_shapes
+from lamina.engine.layer import Layer
+from lamina.engine.torch_module import as_layer
+from lamina.engine.tracking import Container
+from lamina.errors import ArgumentError, GraphError, LaminaError, NotBuiltError, unknown_name
+from lamina.inspection.summary import print_summary
+from lamina.registry import LAYERS
+from lamina.saving.tensors import load_weights, save_weights
+from lamina.training.loop import Trainer
+
+
+@LAYERS.register()
+class Model(Trainer, Layer):
+    """A layer made of layers, with `compile`, `fit`, `evaluate`, `predict` and `summary`.
+
+    Subclass it and write `call`, or define it by symbolic tensors: `Model(inputs, outputs)` gives a functional model.
+
+    Args:
+        inputs: a symbolic tensor, or a list or dict of them.
+        outputs: likewise, computed from `inputs`.
+        name: by default the class's name in snake case, numbered.
+        **kwargs: what every layer takes.
+
+    Raises:
+        GraphError: the outputs cannot be computed from the inputs.
+
+    Example:
+        >>> from lamina import layers
+        >>> class Net(Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.dense = layers.Dense(2)
+        ...     def call(self, x):
+        ...         return self.dense(x)
+        >>> net = Net()
+        >>> net.build((None, 3)); net.count_params()
+        8
+    """
+
+    # Set by the file that defines functional models: the class to use for a subclass that is given a graph.
+    _with_graph: Callable[[type], type]
+    _builds_itself = True
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and _is_functional(args, kwargs):
+            cls = Model._with_graph(cls)
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if _is_functional(args, kwargs):  # a subclass passes its graph to super().__init__
+            self.__class__ = Model._with_graph(type(self))
+            self._init_graph(*args, **kwargs)
+            return
+        if args or "inputs" in kwargs or "outputs" in kwargs:
+            raise ArgumentError(
+                "A functional model needs inputs and outputs.",
+                expected="Model(inputs, outputs)",
+                received=f"{len(args)} positional arguments, keywords {sorted(kwargs)}",
+                fix="pass both, or neither in a subclass that defines call()",
+            )
+        Layer.__init__(self, **kwargs)
+        self._init_training()
+
+    def build(self, input_shape: Any) -> None:
+        """Build every layer inside, by running `call` on tensors without memory.
+
+        Args:
+            input_shape: the shape of the input with its batch axis, `None` for unknown sizes; a list or dict of
+                shapes for several inputs.
+
+        Raises:
+            LaminaError: `call` fails for that shape; the message says in which layer.
+        """
+        if type(self).call is Layer.call:
+            raise NotBuiltError(
+                f"{type(self).__name__} has no call(), so it cannot be built.",
+                fix="define call(self, inputs), or use Sequential or Model(inputs, outputs)",
+            )
+        if input_shape is None:
+            return
+        try:
+            specs_of_shapes(self._run_abstractly, input_shape, dtypes.torch_dtype(self.variable_dtype))
+        except LaminaError:
+            raise
+        except Exception as error:
+            raise GraphError(
+                f"{type(self).__name__}.call() fails for this input shape: {reason_of(error)}",
+                received=f"input shape {input_shape}",
+                fix="check call() against the shape; where it needs real data, call the model on a batch instead",
+            ) from error
+        self.__dict__["_build_shapes"] = input_shape
+        self.mark_built()
+
+    def _build_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A real call builds the layers on its way; only what `build` itself makes must come first."""
+        if type(self).build is not Model.build:
+            super()._build_for(args, kwargs)
+            return
+        inputs = self._first_of(args, kwargs)
+        shapes = nest.map_nest(lambda t: (None, *known_shape(t)[1:]) if hasattr(t, "shape") else (), inputs)
+        self.__dict__["_build_shapes"] = shapes
+        self.mark_built()
+
+    def _call_in_full(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A first call that fails has built some of the layers at most, and the model is not built."""
+        if self.built:
+            return super()._call_in_full(args, kwargs)
+        try:
+            return super()._call_in_full(args, kwargs)
+        except BaseException:
+            self.__dict__.update(built=False, _direct=False)
+            raise
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers right inside this one, in the order in which they were assigned."""
+        return list(_layers_of(self))
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its place in `layers`.
+
+        Args:
+            name: the layer's name.
+            index: its place, from 0; negative from the end.
+
+        Raises:
+            UnknownNameError: no layer has that name.
+            ArgumentError: neither or both are given, or there are fewer layers.
+        """
+        if (name is None) == (index is None):
+            raise ArgumentError(
+                "get_layer takes a name or an index.",
+                received=f"name={name!r}, index={index!r}",
+                fix="pass one of them",
+            )
+        if index is not None:
+            try:
+                return self.layers[index]
+            except IndexError:
+                raise ArgumentError(
+                    f"{self.name!r} has {len(self.layers)} layers.",
+                    expected=f"an index below {len(self.layers)}",
+                    received=f"index={index}",
+                    fix="print [l.name for l in model.layers]",
+                ) from None
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise unknown_name("layer", name, [layer.name for layer in self.layers])
+
+    def count_params(self) -> int:
+        """The number of numbers in all weights.
+
+        Raises:
+            NotBuiltError: the model has layers without weights yet.
+        """
+        if not self.built:
+            raise NotBuiltError(
+                f"{type(self).__name__} {self.name!r} is not built, so its weights cannot be counted.",
+                expected="a model that knows the shape of its input",
+                received="no input shape yet",
+                fix="call model.build((None, ...)) with the shape of a batch, or fit it on data first",
+            )
+        return super().count_params()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """A new model like the one whose `get_config` gave `config`, with new weights.
+
+        Args:
+            config: arguments of `__init__`, or the layers of a functional model.
+            custom_objects: classes by name that the registry does not have.
+
+        Raises:
+            UnknownNameError: a layer's class is in neither.
+            GraphError: the layers need each other in a circle.
+        """
+        if "input_layers" in config:
+            functional: Any = Model._with_graph(cls)
+            return functional.from_config(config, custom_objects)
+        return super().from_config(config)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Write the weights to a `.safetensors` or `.pt` file, whole or not at all.
+
+        Args:
+            filepath: where to; its ending says the format.
+            overwrite: whether a file that is there may be replaced.
+
+        Raises:
+            ArgumentError: the ending is none of these, or a file is there and must not be replaced.
+            NotBuiltError: the model has no weights yet.
+        """
+        save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: Any) -> None:
+        """Take the weights that `save_weights` wrote.
+
+        Args:
+            filepath: where from.
+
+        Raises:
+            LoadError: there is no such file, or it is not what its name says.
+            WeightsError: the weights do not fit; nothing is changed then.
+        """
+        load_weights(self, filepath)
+
+    def summary(self, **kwargs: Any) -> Any:
+        """Print the layers with their output shapes and numbers of weights.
+
+        Args:
+            **kwargs: see `lamina.summary`.
+
+        Raises:
+            NotBuiltError: the model does not know the shape of its input yet.
+        """
+        return print_summary(self, **kwargs)
+
+
+def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a model is being made of inputs and outputs."""
+    return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or {"inputs", "outputs"} <= set(kwargs)
+
+
+def _layers_of(module: torch.nn.Module) -> Iterator[Layer]:
+    """The outermost layers inside a module; lists and dicts that hold layers are looked into."""
+    for child in module.children():
+        if isinstance(child, Layer):
+            yield child
+        elif isinstance(child, (Container, torch.nn.ModuleList, torch.nn.ModuleDict)):
+            yield from _layers_of(child)
+        else:
+            yield as_layer(child, keep_mode=True)
