@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lamina.allocator import keep_freed_memory as _keep_freed_memory
+
 if TYPE_CHECKING:
     from lamina import (
         activations,
@@ -78,6 +80,8 @@ _OBJECTS = {
 }
 
 __all__ = [*_PACKAGES, *_OBJECTS, "__version__"]
+
+_keep_freed_memory()  # before the first large block
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from lamina.engine.masking import get_mask
 from lamina.errors import ArgumentError, ShapeError
+from lamina.kernels import native
 from lamina.kernels import rnn as kernels
 from lamina.layers.core import Dense, Masking
 from lamina.layers.embedding import Embedding
@@ -36,20 +38,26 @@ class Calls(TorchFunctionMode):
 
 
 def kernels_called(layer: Any, *args: Any, **kwargs: Any) -> list[str]:
-    """Which of torch's sequence kernels a call takes."""
+    """Which kernels over whole sequences a call takes: lamina's own, or one of torch's."""
     with Calls() as calls:
         layer(*args, **kwargs)
-    return [name for name in calls.names if name in ("lstm", "gru", "rnn_tanh", "rnn_relu")]
+    return [name for name in calls.names if name in ("sequence", "lstm", "gru", "rnn_tanh", "rnn_relu")]
+
+
+OURS = "sequence" if native.library("recurrence") else None  # there may be no compiler
 
 
 @pytest.mark.parametrize("cls", LAYERS)
-def test_the_usual_case_takes_torchs_kernel_with_and_without_a_mask(cls):
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_usual_case_takes_one_kernel_with_and_without_a_mask(cls, ours):
     x = torch.randn(2, 5, 3)
-    for options in ({}, {"return_sequences": True}, {"go_backwards": True}, {"use_bias": False}, {"dropout": 0.5}):
-        layer = cls(4, **options)
-        layer(x)
-        for call in ({}, {"mask": MASK}, {"training": True}):
-            assert kernels_called(layer, x, **call) == [KERNELS[cls.__name__]]
+    name = KERNELS[cls.__name__]
+    with contextlib.nullcontext() if ours else native.switched_off():
+        for options in ({}, {"return_sequences": True}, {"go_backwards": True}, {"use_bias": False}, {"dropout": 0.5}):
+            layer = cls(4, **options)
+            layer(x)
+            for call in ({}, {"mask": MASK}, {"training": True}):
+                assert kernels_called(layer, x, **call) == [(ours and OURS) or name]
 
 
 @pytest.mark.parametrize(
@@ -70,12 +78,12 @@ def test_anything_else_takes_the_loop(layer):
 
 def test_recurrent_dropout_takes_the_loop_in_training_alone():
     layer, x = LSTM(4, recurrent_dropout=0.5), torch.randn(2, 5, 3)
-    assert kernels_called(layer, x) == ["lstm"]
+    assert kernels_called(layer, x) == [OURS or "lstm"]
     assert kernels_called(layer, x, training=True) == []
 
 
 def test_a_simple_rnn_with_relu_has_a_kernel():
-    assert kernels_called(SimpleRNN(4, activation="relu"), torch.randn(2, 5, 3)) == ["rnn_relu"]
+    assert kernels_called(SimpleRNN(4, activation="relu"), torch.randn(2, 5, 3)) == [OURS or "rnn_relu"]
 
 
 @pytest.mark.parametrize("cls, name", [(SimpleRNN, "simple_rnn"), (LSTM, "lstm"), (GRU, "gru")])

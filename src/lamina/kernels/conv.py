@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from lamina.kernels import images
 from lamina.kernels.layout import from_torch, lifted, to_torch
 from lamina.kernels.windows import extent, same_padding, transposed_crops
 
@@ -18,9 +19,11 @@ def conv(
     data_format: str = "channels_last",
     dilation_rate: tuple[int, ...] | None = None,
     groups: int = 1,
+    activation: str = "linear",
 ) -> torch.Tensor:
-    """The convolution of `x` with `kernel`, and the bias.
+    """The convolution of `x` with `kernel`, the bias, and an activation.
 
+    Images on a CPU meet a small kernel in lamina's own code, which does all of it in one pass (`kernels.images`).
     Channels-last data are not copied, save where the padding is not the same on both sides of an axis: then one
     copy makes room for the difference. The result of channels-last data is contiguous.
 
@@ -34,6 +37,7 @@ def conv(
         data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the step from one member of a window to the next on each spatial axis; 1 by default.
         groups: the number of blocks of channels that are convolved apart from each other.
+        activation: one of `images.ACTIVATIONS`, applied to the result.
 
     Returns:
         The layout of `x` with `filters` channels.
@@ -44,6 +48,11 @@ def conv(
     """
     rank = kernel.dim() - 2
     dilation = dilation_rate or (1,) * rank
+    plain = groups == 1 and max(dilation) == 1 and padding != "causal"
+    if rank == 2 and plain and data_format == "channels_last":
+        window = images.Window((strides[0], strides[1]), padding, activation=activation)
+        if images.suits(x, kernel, bias, window):
+            return images.convolution(x, kernel, bias, window)
     x, padded = _with_room(x, kernel.shape[:rank], strides, padding, data_format, dilation)
     weight = kernel.permute(rank + 1, rank, *range(rank))
     if rank == 1:
@@ -52,7 +61,7 @@ def conv(
     y = function(
         to_torch(x, data_format), weight, bias, lifted(strides, 1), lifted(padded, 0), lifted(dilation, 1), groups
     )
-    return from_torch(y, rank, data_format)
+    return images.ACTIVATIONS[activation](from_torch(y, rank, data_format))
 
 
 def depthwise_conv(

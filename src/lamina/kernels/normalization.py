@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lamina.errors import ShapeError
+from lamina.kernels.batch_statistics import normalization
+from lamina.kernels.select import native
 
 
 def batch_norm(
@@ -46,9 +48,15 @@ def batch_norm(
 
 
 def batch_norm_with_own_statistics(
-    x: Tensor, gamma: Tensor | None, beta: Tensor | None, axis: int, epsilon: float
+    x: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    axis: int,
+    epsilon: float,
+    residual: Tensor | None = None,
+    relu: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`batch_norm` with the mean and the (biased) variance of `x` itself.
+    """`batch_norm` with the mean and the (biased) variance of `x` itself, then the sum with `residual`, then ReLU.
 
     Args:
         x: a tensor of two axes or more.
@@ -56,6 +64,8 @@ def batch_norm_with_own_statistics(
         beta: `(channels,)`, or `None` for 0.
         axis: where the channels stand in `x`.
         epsilon: added to the variance.
+        residual: a tensor of the shape of `x` to add, or `None`.
+        relu: whether what is below zero then becomes zero.
 
     Returns:
         The normalized tensor; the mean, `(channels,)`; and `1 / sqrt(variance + epsilon)`, `(channels,)`. The two
@@ -77,11 +87,15 @@ def batch_norm_with_own_statistics(
                 received=f"shape {tuple(x.shape)}",
                 fix="give gamma and beta one number a channel",
             )
+    if axis % x.ndim == x.ndim - 1 and x.numel() and native("normalization", x, gamma, beta, residual):
+        return normalization(x, gamma, beta, residual, relu, epsilon)
     if gamma is None and beta is None and x.dtype.itemsize < 4:  # float32 weights make for float32 statistics
         gamma = x.new_ones(x.shape[axis], dtype=torch.float32)
     # Given no running statistics, the kernel updates none: torch's would take the unbiased variance.
     y, mean, inverse = torch.native_batch_norm(_channels_second(x, axis), gamma, beta, None, None, True, 0.0, epsilon)
-    return _channels_back(y, x, axis), mean, inverse
+    y = _channels_back(y, x, axis)
+    y = y if residual is None else y + residual
+    return torch.relu(y) if relu else y, mean, inverse
 
 
 def variance_of(inverse: Tensor, epsilon: float) -> Tensor:

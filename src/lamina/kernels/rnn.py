@@ -1,8 +1,8 @@
-"""Recurrent networks over whole sequences, through the kernels that torch has for them: oneDNN, cuDNN, ATen.
+"""Recurrent networks over whole sequences: in lamina's own kernel, or in those that torch has: oneDNN, cuDNN, ATen.
 
-Weights come in Keras's layout and order of gates. A mask costs no step-by-step loop and no look at its values: each
-row's valid steps are moved to its front, where the kernel meets the same steps in the same order as a loop that skips
-the others would, and the outputs are moved back.
+Weights come in Keras's layout and order of gates. With torch's kernels a mask costs no step-by-step loop and no look at
+its values: each row's valid steps are moved to its front, where the kernel meets the same steps in the same order as a
+loop that skips the others would, and the outputs are moved back.
 
 Shapes: B batch, T steps, F features of a step, U units.
 """
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from lamina.errors import ShapeError
 from lamina.kernels.recurrence import gru_biases
+from lamina.kernels.select import native
+from lamina.kernels.sequences import sequence
 
 # Added to what a gate's activation sees at a padded step: beyond any sum of weights, and finite in its dtype.
 _SATURATED, _SATURATED_HALF = 1e30, 1e4
@@ -53,6 +55,10 @@ def simple_rnn(
         >>> y.flatten().tolist()
         [1.0, 2.0]
     """
+    if native("recurrence", x, h, kernel, recurrent_kernel, bias):
+        _check(x, [h], kernel, recurrent_kernel)
+        (outputs,), last = sequence(f"rnn_{activation}", x, [h], kernel, recurrent_kernel, bias, mask, sequences)
+        return outputs, last
     # ReLU alone is unbounded: shut off, it cannot grow along the padding and spoil the gradient.
     flags = {"tanh": None, "relu": (-1,)}[activation]
     weights = _weights(kernel, recurrent_kernel, bias, None)
@@ -92,6 +98,10 @@ def lstm(
         >>> y.shape, bool((y[:, -1] == h).all())
         (torch.Size([2, 3, 4]), True)
     """
+    if native("recurrence", x, h, c, kernel, recurrent_kernel, bias):
+        _check(x, [h, c], kernel, recurrent_kernel)
+        (outputs, carry), last = sequence("lstm", x, [h, c], kernel, recurrent_kernel, bias, mask, sequences)
+        return outputs, last, carry
     # At a padded step the input gate is shut and the forget gate open, so that the carry stays what it is.
     flags = (-1, 1, 0, 0)
     weights = _weights(kernel, recurrent_kernel, bias, None)
@@ -127,6 +137,10 @@ def gru(
         >>> y.shape, h.shape
         (torch.Size([2, 3, 4]), torch.Size([2, 4]))
     """
+    if native("recurrence", x, h, kernel, recurrent_kernel, bias):
+        _check(x, [h], kernel, recurrent_kernel)
+        (outputs,), last = sequence("gru", x, [h], kernel, recurrent_kernel, bias, mask, sequences)
+        return outputs, last
     biases = gru_biases(bias)
     weights = [_reset_first(w) for w in _weights(kernel, recurrent_kernel, *biases)]
     (outputs, *_), last = _over_sequence("gru", x, [h], weights, mask, sequences, None)
@@ -167,7 +181,7 @@ def _over_sequence(
 
     `flags` says for each gate whether a padded step shuts it (-1), opens it (1) or leaves it alone, if any does.
     """
-    _check(x, states, weights)
+    _check(x, states, weights[0].t(), weights[1].t())
     initial = [state.unsqueeze(0) for state in states]
     if mask is None:
         y, last, *carry = _kernel(kind, x, initial, weights)
@@ -182,9 +196,9 @@ def _over_sequence(
     return [outputs, *(c[0] for c in carry)], last
 
 
-def _check(x: Tensor, states: list[Tensor], weights: list[Tensor]) -> None:
-    """Raise the error for shapes that do not go together; oneDNN would read beyond the end of a tensor."""
-    features, units = weights[0].shape[1], weights[1].shape[1]
+def _check(x: Tensor, states: list[Tensor], kernel: Tensor, recurrent_kernel: Tensor) -> None:
+    """Raise the error for shapes that do not go together; the kernels would read beyond the end of a tensor."""
+    features, units = kernel.shape[0], recurrent_kernel.shape[0]
     if x.dim() != 3 or x.shape[2] != features or x.shape[1] == 0:
         raise ShapeError(
             "The sequences do not fit the weights.",

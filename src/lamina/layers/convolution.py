@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lamina import constraints, initializers, regularizers
+from lamina import activations, constraints, initializers, regularizers
 from lamina.engine.abstract import Shape
 from lamina.engine.arguments import positive
 from lamina.errors import ArgumentError
@@ -103,6 +103,7 @@ class Convolution(BaseConvolution):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """The convolution, the bias, the activation."""
+        fused = activations.kernel_name(self.activation)
         outputs = conv(
             inputs,
             self.kernel,
@@ -112,8 +113,9 @@ class Convolution(BaseConvolution):
             self.data_format,
             self.dilation_rate,
             self.groups,
+            fused or "linear",
         )
-        return self.activation(outputs)
+        return outputs if fused else self.activation(outputs)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """One position for each window, `filters` channels."""

@@ -1,0 +1,101 @@
+"""Batch normalization by the batch's own statistics in lamina's own kernel: the operator `lamina::normalization`.
+
+The sum with another branch and ReLU, which so often follow, are part of its passes over memory: two on the way forward,
+two on the way back. Shapes: rows are all axes but the last, C channels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lamina.kernels.native import library
+from lamina.kernels.native.operator import operator
+
+
+def normalization(
+    x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`relu(gamma * (x - mean) / sqrt(variance + epsilon) + beta + residual)`; `kernels.select.native` says when.
+
+    Args:
+        x: `(..., C)`, float32.
+        gamma: `(C,)`, or `None` for 1.
+        beta: `(C,)`, or `None` for 0.
+        residual: of the shape of `x`, or `None`.
+        relu: whether what is below zero becomes zero.
+        epsilon: added to the variance.
+
+    Returns:
+        The result, the mean `(C,)` and `1 / sqrt(variance + epsilon)`, `(C,)`; the two carry no gradient.
+    """
+    return torch.ops.lamina.normalization(x, gamma, beta, residual, relu, epsilon)
+
+
+def _forward(
+    x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = x.contiguous()
+    y, mean, inverse = torch.empty_like(x), x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1])
+    _function("lamina_normalization_forward")(
+        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), epsilon, relu,
+        *map(_address, (x, gamma, beta, None if residual is None else residual.contiguous(), y, mean, inverse)),
+    )  # fmt: skip
+    return y, mean, inverse
+
+
+def _shapes(
+    x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return x.new_empty(x.shape), x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1])
+
+
+def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
+    x, gamma, beta, residual, ctx.relu, _ = arguments
+    y, mean, inverse = results
+    ctx.mark_non_differentiable(mean, inverse)
+    ctx.wanted = [t is not None and t.requires_grad for t in (gamma, beta, residual)]
+    ctx.save_for_backward(x, gamma, y if ctx.relu else None, mean, inverse)
+
+
+def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
+    x, gamma, y, mean, inverse = ctx.saved_tensors
+    x, dy = x.contiguous(), dy.contiguous()
+    of_gamma, of_beta, of_residual = ctx.wanted
+    dx = torch.empty_like(x)
+    dgamma, dbeta = (torch.empty_like(mean) if wanted else None for wanted in (of_gamma, of_beta))
+    dresidual = torch.empty_like(x) if of_residual and ctx.relu else None
+    _function("lamina_normalization_backward")(
+        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), ctx.relu,
+        *map(_address, (dy, x, y, gamma, mean, inverse, dx, dresidual, dgamma, dbeta)),
+    )  # fmt: skip
+    return dx, dgamma, dbeta, dy if of_residual and not ctx.relu else dresidual, None, None
+
+
+@functools.cache
+def _function(name: str) -> Callable[..., None]:
+    function: Any = getattr(library("normalization"), name)
+    numbers = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int]
+    forward = name.endswith("forward")
+    function.argtypes = [*numbers, *([ctypes.c_float] if forward else []), ctypes.c_int, *[ctypes.c_void_p] * (7 if forward else 10)]
+    function.restype = None
+    return function
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+operator(
+    "normalization(Tensor x, Tensor? gamma, Tensor? beta, Tensor? residual, bool relu, float epsilon) "
+    "-> (Tensor, Tensor, Tensor)",
+    _forward,
+    _shapes,
+    _save,
+    _gradients,
+)

@@ -1,0 +1,72 @@
+"""Functions of tensors as operators of torch, so that symbolic tensors, `torch.compile` and profilers see them.
+
+`torch.library.custom_op` would do the same in three times the time (23 us a call against 7), which a small network feels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_library: Any = torch.library.Library("lamina", "FRAGMENT")
+_below: Any = torch._C._AutoDispatchBelowAutograd
+_listeners: Callable[[], int] = torch._C._len_torch_dispatch_stack  # modes that want to see every operator
+
+
+def operator(
+    schema: str,
+    compute: Callable[..., Any],
+    fake: Callable[..., Any],
+    save: Callable[..., None] | None = None,
+    gradients: Callable[..., Any] | None = None,
+) -> Any:
+    """Define `torch.ops.lamina.NAME` for CPU tensors.
+
+    Args:
+        schema: `name(Tensor x, ...) -> ...` in torch's language.
+        compute: from the arguments to the results.
+        fake: the same for tensors without data, which only have shapes.
+        save: what the gradients need, kept in `ctx`: `save(ctx, arguments, results)`.
+        gradients: from `ctx` and the gradients of the results to those of the arguments, `None` where there is none.
+
+    Returns:
+        The operator, to be called.
+    """
+    name = schema.split("(")[0]
+    _library.define(schema)
+    _library.impl(name, compute, "CPU")
+    torch.library.register_fake(f"lamina::{name}", fake, lib=_library)  # pyright: ignore[reportUnknownMemberType]
+    packet: Any = getattr(torch.ops.lamina, name).default
+    if save is None or gradients is None:
+        return packet
+    keep: Callable[..., None] = save
+
+    def run(*arguments: Any) -> Any:
+        # Past the dispatcher where nobody could be listening.
+        if type(arguments[0]) is torch.Tensor and not _listeners():
+            return compute(*arguments)
+        with _below():
+            return packet(*arguments)
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            results = run(*arguments)
+            keep(ctx, arguments, results)
+            return results
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return gradients(ctx, *grads)
+
+    Function.__name__ = Function.__qualname__ = name
+
+    def differentiable(*arguments: Any) -> Any:
+        if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments):
+            return Function.apply(*arguments)  # pyright: ignore[reportUnknownMemberType]
+        return run(*arguments)
+
+    _library.impl(name, differentiable, "Autograd")
+    return packet

@@ -1,0 +1,188 @@
+// Batch normalization with the statistics of the batch, with what often follows it: the sum with another branch, ReLU.
+// Forward two passes over memory, backward two. float32, channels last: rows of C numbers.
+#include <omp.h>
+
+#include <algorithm>
+
+#include "vector.h"
+
+namespace {
+
+constexpr int64_t BLOCK = 32;  // rows that are met together, one vector of channels after another
+
+struct Rows {
+    int64_t count, channels;
+    int64_t lines() const { return (channels + LANES - 1) / LANES * LANES; }  // channels in whole vectors
+};
+
+// Calls f(first row, rows, first channel, valid lanes) over the blocks of rows `first` to `last`.
+template <typename F>
+INLINE void over_blocks(const Rows& r, int64_t first, int64_t last, F f) {
+    for (int64_t row = first; row < last; row += BLOCK)
+        for (int64_t c = 0; c < r.channels; c += LANES)
+            f(row, std::min(BLOCK, last - row), c, (int)std::min<int64_t>(LANES, r.channels - c));
+}
+
+// Mean and sum of squared deviations of some rows, joined with those of the rows before (Chan, Golub, LeVeque, 1983).
+void moments(const Rows& r, const float* x, int64_t first, int64_t last, float* mean, float* squares) {
+    over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
+        const float* p = x + row * r.channels + c;
+        vec sums[4] = {}, deviations[4] = {};
+        int64_t i = 0;
+        for (; i + 4 <= rows; i += 4)
+            UNROLL for (int k = 0; k < 4; k++) sums[k] += load_part(p + (i + k) * r.channels, valid);
+        for (; i < rows; i++) sums[0] += load_part(p + i * r.channels, valid);
+        const vec here = ((sums[0] + sums[1]) + (sums[2] + sums[3])) * (1.0f / (float)rows);
+        for (i = 0; i + 4 <= rows; i += 4)
+            UNROLL for (int k = 0; k < 4; k++) {
+                const vec d = load_part(p + (i + k) * r.channels, valid) - here;
+                deviations[k] += d * d;
+            }
+        for (; i < rows; i++) {
+            const vec d = load_part(p + i * r.channels, valid) - here;
+            deviations[0] += d * d;
+        }
+        const float before = (float)(row - first), share = (float)rows / (before + (float)rows);
+        const vec old = load(mean + c), delta = here - old;
+        store(mean + c, old + delta * share);
+        store(squares + c, load(squares + c) + ((deviations[0] + deviations[1]) + (deviations[2] + deviations[3])) +
+                               delta * delta * (before * share));
+    });
+}
+
+int parts(int threads, int64_t rows) { return (int)std::max<int64_t>(1, std::min<int64_t>(threads, rows / BLOCK)); }
+
+template <bool RESIDUAL, bool RELU>
+void normalize(const Rows& r, const float* x, const float* residual, const float* scale, const float* shift, int64_t first,
+               int64_t last, float* y) {
+    over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
+        const vec s = load(scale + c), t = load(shift + c);
+        for (int64_t i = row; i < row + rows; i++) {
+            const int64_t at = i * r.channels + c;
+            vec v = load_part(x + at, valid) * s + t;
+            if (RESIDUAL) v += load_part(residual + at, valid);
+            if (RELU) v = v < 0.0f ? vec{} : v;
+            store_part(y + at, v, valid);
+        }
+    });
+}
+
+template <bool RELU>
+void sums_back(const Rows& r, const float* dy, const float* x, const float* y, const float* mean, int64_t first, int64_t last,
+               float* sum, float* product) {
+    over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
+        const vec m = load(mean + c);
+        vec s[2] = {}, p[2] = {};
+        for (int64_t i = 0; i < rows; i++) {
+            const int64_t at = (row + i) * r.channels + c;
+            vec g = load_part(dy + at, valid);
+            if (RELU) g = load_part(y + at, valid) > 0.0f ? g : vec{};
+            s[i % 2] += g;
+            p[i % 2] += g * (load_part(x + at, valid) - m);
+        }
+        store(sum + c, load(sum + c) + (s[0] + s[1]));
+        store(product + c, load(product + c) + (p[0] + p[1]));
+    });
+}
+
+template <bool RELU>
+void gradient(const Rows& r, const float* dy, const float* x, const float* y, const float* mean, const float* factor,
+              const float* offset, const float* slope, int64_t first, int64_t last, float* dx, float* dresidual) {
+    over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
+        const vec k = load(factor + c), a = load(offset + c), b = load(slope + c), m = load(mean + c);
+        for (int64_t i = row; i < row + rows; i++) {
+            const int64_t at = i * r.channels + c;
+            vec g = load_part(dy + at, valid);
+            if (RELU) g = load_part(y + at, valid) > 0.0f ? g : vec{};
+            if (dresidual) store_part(dresidual + at, g, valid);
+            store_part(dx + at, k * (g - a - (load_part(x + at, valid) - m) * b), valid);
+        }
+    });
+}
+
+}  // namespace
+
+extern "C" {
+
+// y = relu?((x - mean) * inverse * gamma + beta + residual?) and the statistics, `inverse` = 1 / sqrt(variance + epsilon).
+void lamina_normalization_forward(int64_t rows, int64_t channels, int threads, float epsilon, int relu, const float* x,
+                                  const float* gamma, const float* beta, const float* residual, float* y, float* mean,
+                                  float* inverse) {
+    const Rows r = {rows, channels};
+    const int64_t lines = r.lines();
+    threads = parts(threads, rows);
+    Aligned all(threads * 2 * lines), scale(lines), shift(lines);
+    std::fill_n(all.data, threads * 2 * lines, 0.0f);
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(static, 1)
+        for (int p = 0; p < threads; p++)
+            moments(r, x, p * rows / threads, (p + 1) * rows / threads, all.data + p * 2 * lines, all.data + (p * 2 + 1) * lines);
+#pragma omp single
+        for (int64_t c = 0; c < channels; c++) {
+            double m = 0, squares = 0, seen = 0;
+            for (int p = 0; p < threads; p++) {
+                const double count = (double)((p + 1) * rows / threads - p * rows / threads);
+                const double delta = all.data[p * 2 * lines + c] - m;
+                squares += all.data[(p * 2 + 1) * lines + c] + delta * delta * seen * count / (seen + count);
+                m += delta * count / (seen + count);
+                seen += count;
+            }
+            mean[c] = (float)m;
+            const double inv = 1.0 / __builtin_sqrt(squares / (double)rows + epsilon);
+            inverse[c] = (float)inv;
+            const double s = inv * (gamma ? gamma[c] : 1.0f);
+            scale.data[c] = (float)s;
+            shift.data[c] = (float)((beta ? beta[c] : 0.0f) - m * s);
+        }
+#pragma omp for schedule(static, 1)
+        for (int p = 0; p < threads; p++) {
+            const int64_t first = p * rows / threads, last = (p + 1) * rows / threads;
+            if (residual && relu) normalize<true, true>(r, x, residual, scale.data, shift.data, first, last, y);
+            else if (residual) normalize<true, false>(r, x, residual, scale.data, shift.data, first, last, y);
+            else if (relu) normalize<false, true>(r, x, residual, scale.data, shift.data, first, last, y);
+            else normalize<false, false>(r, x, residual, scale.data, shift.data, first, last, y);
+        }
+    }
+}
+
+// `y` only with relu; `dresidual`, `dgamma` and `dbeta` may be null.
+void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, int relu, const float* dy, const float* x,
+                                   const float* y, const float* gamma, const float* mean, const float* inverse, float* dx,
+                                   float* dresidual, float* dgamma, float* dbeta) {
+    const Rows r = {rows, channels};
+    const int64_t lines = r.lines();
+    threads = parts(threads, rows);
+    Aligned all(threads * 2 * lines), factor(lines), offset(lines), slope(lines), center(lines);
+    std::fill_n(all.data, threads * 2 * lines, 0.0f);
+    std::memcpy(center.data, mean, channels * sizeof(float));
+#pragma omp parallel num_threads(threads)
+    {
+        const FlushDenormals flush;
+#pragma omp for schedule(static, 1)
+        for (int p = 0; p < threads; p++) {
+            const int64_t first = p * rows / threads, last = (p + 1) * rows / threads;
+            float *sum = all.data + p * 2 * lines, *product = sum + lines;
+            if (relu) sums_back<true>(r, dy, x, y, center.data, first, last, sum, product);
+            else sums_back<false>(r, dy, x, y, center.data, first, last, sum, product);
+        }
+#pragma omp single
+        for (int64_t c = 0; c < channels; c++) {
+            double sum = 0, product = 0;
+            for (int p = 0; p < threads; p++) sum += all.data[p * 2 * lines + c], product += all.data[(p * 2 + 1) * lines + c];
+            const double inv = inverse[c];
+            if (dbeta) dbeta[c] = (float)sum;
+            if (dgamma) dgamma[c] = (float)(product * inv);
+            factor.data[c] = (float)(inv * (gamma ? gamma[c] : 1.0f));
+            offset.data[c] = (float)(sum / (double)rows);
+            slope.data[c] = (float)(product * inv * inv / (double)rows);
+        }
+#pragma omp for schedule(static, 1)
+        for (int p = 0; p < threads; p++) {
+            const int64_t first = p * rows / threads, last = (p + 1) * rows / threads;
+            if (relu) gradient<true>(r, dy, x, y, center.data, factor.data, offset.data, slope.data, first, last, dx, dresidual);
+            else gradient<false>(r, dy, x, y, center.data, factor.data, offset.data, slope.data, first, last, dx, dresidual);
+        }
+    }
+}
+}

@@ -1,0 +1,124 @@
+// Vectors as wide as the machine's registers, through the compiler's own vector types: AVX-512, AVX, NEON or plain SSE.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+typedef float vec __attribute__((vector_size(LANES * 4)));
+typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
+typedef float loose_vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+INLINE vec load(const float* p) { return *(const loose_vec*)p; }
+INLINE void store(float* p, vec v) { *(loose_vec*)p = v; }
+INLINE vec splat(float x) { return x - vec{}; }  // x + 0 would not be x for -0, and cost an addition
+INLINE vec larger(vec a, vec b) { return a > b ? a : b; }
+INLINE vec smaller(vec a, vec b) { return a < b ? a : b; }
+
+// The first `count` lanes; the others read as zero and are not written.
+INLINE vec load_part(const float* p, int count) {
+    if (count >= LANES) return load(p);
+#if defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+#else
+    float lanes[LANES] = {};
+    std::memcpy(lanes, p, count * sizeof(float));
+    return load(lanes);
+#endif
+}
+INLINE void store_part(float* p, vec v, int count) {
+    if (count >= LANES) return store(p, v);
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), (__m512)v);
+#else
+    float lanes[LANES];
+    store(lanes, v);
+    std::memcpy(p, lanes, count * sizeof(float));
+#endif
+}
+
+// Memory on its own cache lines, freed at the end of the block.
+struct Aligned {
+    float* data;
+    explicit Aligned(size_t count) : data((float*)std::aligned_alloc(64, (count * sizeof(float) + 4159) / 64 * 64)) {}
+    ~Aligned() { std::free(data); }
+    Aligned(const Aligned&) = delete;
+};
+
+INLINE float sum_of(vec v) {
+    float lanes[LANES], total = 0;
+    store(lanes, v);
+    for (int i = 0; i < LANES; i++) total += lanes[i];
+    return total;
+}
+
+INLINE vec reciprocal(vec x) {
+#if defined(__AVX512F__)
+    vec y = (vec)_mm512_rcp14_ps((__m512)x);  // 14 bits, and one Newton step for the rest
+    return y + y * (1.0f - x * y);
+#else
+    return 1.0f / x;
+#endif
+}
+
+// exp by Taylor's series to the seventh power on [-ln 2 / 2, ln 2 / 2], and a shift of the exponent.
+INLINE vec exponential(vec x) {
+    x = x < -87.0f ? splat(-87.0f) : x;  // in this form a NaN stays one
+    x = x > 88.0f ? splat(88.0f) : x;
+    const vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+    vec shifted = x * 1.44269504088896341f + magic;
+    vec n = shifted - magic;
+    vec r = x - n * 0.693359375f + n * 2.12194440054690583e-4f;  // ln 2 in two parts
+    vec p = splat(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    ivec whole = (ivec)shifted - (ivec)magic;
+    return p * (vec)((whole + 127) << 23);
+}
+
+INLINE vec sigmoid(vec x) { return reciprocal(1.0f + exponential(-x)); }
+
+// tanh: near zero by its series, which keeps the relative error small, elsewhere by exp.
+INLINE vec hyperbolic_tangent(vec x) {
+    vec far = 1.0f - 2.0f * reciprocal(1.0f + exponential(x + x));
+    vec s = x * x, p = splat(21844.0f / 6081075);
+    p = p * s - 1382.0f / 155925;
+    p = p * s + 62.0f / 2835;
+    p = p * s - 17.0f / 315;
+    p = p * s + 2.0f / 15;
+    p = p * s - 1.0f / 3;
+    vec near = x + x * s * p;
+    return s < 0.25f ? near : far;
+}
+
+// While one lives, this thread takes and gives zero for numbers below the normal range. Intel's processors need a hundred
+// times as long for them, and gradients that vanish along a sequence are such numbers.
+struct FlushDenormals {
+#if defined(__SSE2__)
+    unsigned before = _mm_getcsr();
+    FlushDenormals() { _mm_setcsr(before | 0x8040); }
+    ~FlushDenormals() { _mm_setcsr(before); }
+#else
+    FlushDenormals() {}
+#endif
+};

@@ -1,0 +1,157 @@
+"""LSTM, GRU and SimpleRNN over whole sequences in lamina's own kernel: the operator `lamina::sequence`.
+
+Each thread takes some rows of the batch through all steps, so that no thread ever waits for another; weights stay in its
+cache, gates in its registers. A mask is a look at one byte a step. Shapes: B batch, T steps, F features, U units, G gates.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lamina.kernels.native import library
+from lamina.kernels.native.operator import operator
+
+_KINDS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3}
+_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+def sequence(
+    kind: str,
+    x: Tensor,
+    states: list[Tensor],
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    sequences: bool,
+) -> tuple[list[Tensor], Tensor]:
+    """The network `kind` along `x`; `kernels.select.native` says whether it can be had.
+
+    Args:
+        kind: `"lstm"`, `"gru"`, `"rnn_tanh"` or `"rnn_relu"`.
+        x: `(B, T, F)`, float32.
+        states: before the first step: `(B, U)`, of an LSTM that and the carry.
+        kernel: `(F, G * U)`, gates in Keras's order.
+        recurrent_kernel: `(U, G * U)`.
+        bias: `(G * U,)`, of a GRU `(2, G * U)`, or `None`.
+        mask: bool `(B, T)`; where it is false the states stay and the output repeats the one before, zero at first.
+        sequences: whether every step's output is wanted, or only the last.
+
+    Returns:
+        The outputs `(B, T, U)` or `(B, U)` and, of an LSTM, the last carry; and the last state.
+    """
+    h, c = states[0], states[1] if len(states) > 1 else None
+    given = (x, h, c, kernel, recurrent_kernel, bias)
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    y, last, carry, *_ = torch.ops.lamina.sequence(kind, *given, mask, sequences, keep)
+    outputs = y if sequences else last
+    if mask is not None:  # the kernel gives the first state where nothing has come yet
+        started = mask.cumsum(1) > 0
+        outputs = outputs.masked_fill(~(started if sequences else started[:, -1:]).view(*outputs.shape[:-1], 1), 0.0)
+    return [outputs, carry] if c is not None else [outputs], last
+
+
+def _forward(
+    kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor | None,
+    mask: Tensor | None, sequences: bool, keep: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    call = _Call(kind, x, h, c, kernel, recurrent_kernel, mask)
+    bias = None if bias is None else bias.contiguous()
+    needs_y = sequences or (keep and mask is not None)
+    y = h.new_empty((*x.shape[:2], call.units) if needs_y else 0)
+    last, carry = h.new_empty(call.batch, call.units), h.new_empty((call.batch, call.units) if c is not None else 0)
+    gates, states = call.workspace() if keep else (h.new_empty(0), h.new_empty(0))
+    call.run("forward", *call.common(), bias, *map(_or_none, (y, last, carry, gates, states)))
+    return y, last, carry, gates, states
+
+
+def _shapes(
+    kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor | None,
+    mask: Tensor | None, sequences: bool, keep: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    y = h.new_empty((*x.shape[:2], h.shape[1]) if sequences or (keep and mask is not None) else 0)
+    room = x.shape[0] * x.shape[1] * h.shape[1] if keep else 0
+    return y, torch.empty_like(h), torch.empty_like(h if c is None else c), h.new_empty(4 * room), h.new_empty(room)
+
+
+def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
+    kind, x, h, c, kernel, recurrent_kernel, bias, mask, _, _ = arguments
+    y, _, _, gates, states = results
+    ctx.kind, ctx.needs_x = kind, x.requires_grad
+    ctx.mark_non_differentiable(gates, states)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, h, c, kernel, recurrent_kernel, bias, mask, y if mask is not None else None, gates, states)
+
+
+def _gradients(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *_: Any) -> tuple[Any, ...]:
+    x, h, c, kernel, recurrent_kernel, bias, mask, y, gates, states = ctx.saved_tensors
+    call = _Call(ctx.kind, x, h, c, kernel, recurrent_kernel, mask)
+    dx = torch.empty(x.shape) if ctx.needs_x else None
+    dh0, dc0 = torch.empty_like(h), None if c is None else torch.empty_like(c)
+    of_kernels = [torch.empty(weight.shape) for weight in (kernel, recurrent_kernel)]
+    of_bias = None if bias is None else torch.empty(bias.shape)
+    incoming = [None if d is None or not d.numel() else d.contiguous() for d in (dy, dh, dc)]
+    call.run(
+        "backward", *call.common(), y, _or_none(gates), states, *incoming, dx, dh0, dc0, *of_kernels, of_bias
+    )  # fmt: skip
+    return None, dx, dh0, dc0, *of_kernels, of_bias, None, None, None
+
+
+class _Call:
+    """One call of the kernel: its tensors, laid out as it reads them, and their sizes."""
+
+    def __init__(
+        self, kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent: Tensor, mask: Tensor | None
+    ) -> None:
+        self.kind = kind
+        self.batch, self.steps, self.features = x.shape
+        self.units = recurrent.shape[0]
+        self.x = x if x.stride(2) == 1 or self.features == 1 else x.contiguous()
+        self.h, self.c = h.contiguous(), None if c is None else c.contiguous()
+        self.kernel, self.recurrent = kernel, recurrent
+        self.mask = None if mask is None else mask.contiguous()
+
+    def workspace(self) -> tuple[Tensor, Tensor]:
+        """Room for the gates and the states of all steps."""
+        counts = (ctypes.c_int64(), ctypes.c_int64())
+        found: Any = library("recurrence")
+        found.lamina_recurrence_sizes(
+            _KINDS[self.kind], *map(ctypes.c_int64, (self.batch, self.steps, self.units)), *map(ctypes.byref, counts)
+        )
+        return torch.empty(counts[0].value), torch.empty(counts[1].value)
+
+    def common(self) -> tuple[Any, ...]:
+        """What both directions take, in the kernel's order; numbers stand for themselves."""
+        weights = (self.kernel, *self.kernel.stride(), self.recurrent, *self.recurrent.stride())
+        return self.x, *self.x.stride()[:2], self.h, self.c, self.mask, *weights
+
+    def run(self, direction: str, *values: Any) -> None:
+        """Call the C function with tensors as addresses."""
+        function: Any = getattr(library("recurrence"), f"lamina_recurrence_{direction}")
+        sizes = (self.batch, self.steps, self.features, self.units)
+        function(_KINDS[self.kind], *map(ctypes.c_int64, sizes), torch.get_num_threads(), *map(_argument, values))
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, int):
+        return ctypes.c_int64(value)
+    return ctypes.c_void_p(value.data_ptr() if value is not None else None)
+
+
+def _or_none(tensor: Tensor) -> Tensor | None:
+    """Nothing instead of a tensor without elements, which only stands for a result that was not wanted."""
+    return tensor if tensor.numel() else None
+
+
+operator(
+    "sequence(str kind, Tensor x, Tensor h, Tensor? c, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, "
+    "Tensor? mask, bool sequences, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _forward,
+    _shapes,
+    _save,
+    _gradients,
+)
