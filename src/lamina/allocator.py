@@ -1,8 +1,8 @@
 """Memory that has been freed stays with the process, where the C library allows it.
 
-glibc asks the system for each large block and gives it back when it is freed, so that every activation of every training
-step is made of pages that the kernel first has to find and clear. Kept instead, they are there at once: ReLU over 41 MB
-takes 1.5 ms instead of 10. The process does not shrink between steps; its peak is what it was.
+glibc asks the system for each large block and gives it back when it is freed, so that every activation of every
+training step is made of pages that the system first has to find and clear. Kept instead, they are there at once: ReLU
+over 41 MB takes 1.5 ms instead of 10. The process does not shrink between steps; its peak is what it was.
 """
 
 from __future__ import annotations

@@ -40,11 +40,11 @@ def normalization(
 def _forward(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x = x.contiguous()
+    x, residual = x.contiguous(), None if residual is None else residual.contiguous()
     y, mean, inverse = torch.empty_like(x), x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1])
     _function("lamina_normalization_forward")(
         x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), epsilon, relu,
-        *map(_address, (x, gamma, beta, None if residual is None else residual.contiguous(), y, mean, inverse)),
+        *map(_address, (x, gamma, beta, residual, y, mean, inverse)),
     )  # fmt: skip
     return y, mean, inverse
 
@@ -80,9 +80,10 @@ def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
 @functools.cache
 def _function(name: str) -> Callable[..., None]:
     function: Any = getattr(library("normalization"), name)
-    numbers = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int]
+    numbers: list[Any] = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int]
     forward = name.endswith("forward")
-    function.argtypes = [*numbers, *([ctypes.c_float] if forward else []), ctypes.c_int, *[ctypes.c_void_p] * (7 if forward else 10)]
+    numbers += [ctypes.c_float, ctypes.c_int] if forward else [ctypes.c_int]
+    function.argtypes = [*numbers, *[ctypes.c_void_p] * (7 if forward else 10)]
     function.restype = None
     return function
 

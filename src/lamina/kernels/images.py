@@ -27,8 +27,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """What the kernel can do to its result by the way, in its order."""
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
-# Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on AVX-512
-# machines by benchmarks/kernels.py; a window of one pixel is a product of matrices, which oneDNN does well sooner.
+# Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on
+# machines with AVX-512 by benchmarks/kernels.py; a window of one pixel is a product of matrices, which oneDNN does well sooner.
 _MOST, _MOST_OF_ONE_PIXEL = 1 << 17, 1 << 16
 
 
@@ -72,7 +72,7 @@ def convolution(
     scale: Tensor | None = None,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """The convolution of `x` with `kernel`, the bias, the pooling, then the activation; `suits` says when it can be had.
+    """The convolution of `x` with `kernel`, the bias, the pooling, the activation; `suits` says when it can be had.
 
     Args:
         x: `(N, H, W, C)`, float32.
@@ -124,12 +124,13 @@ def _forward(
     shape: list[int], activation: int, keep: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     x = x.contiguous()
+    bias, scale, residual = (None if t is None else t.contiguous() for t in (bias, scale, residual))
     y = x.new_empty(_result_shape(shape))
     places = torch.empty(y.shape if keep and shape[13] else 0, dtype=torch.uint8)
     _function("lamina_convolution_forward")(
         _packed(tuple(shape)), activation, torch.get_num_threads(), x.data_ptr(), kernel.data_ptr(),
-        _packed(kernel.stride()), _address(scale), _address(None if bias is None else bias.contiguous()),
-        _address(None if residual is None else residual.contiguous()), y.data_ptr(), places.data_ptr() or None,
+        _packed(kernel.stride()), _address(scale), _address(bias), _address(residual), y.data_ptr(),
+        places.data_ptr() or None,
     )  # fmt: skip
     return y, places
 
@@ -160,8 +161,8 @@ def _gradients(ctx: Any, dy: Tensor, _: Any) -> tuple[Any, ...]:
     dbias = kernel.new_empty(kernel.shape[3]) if ctx.wanted[2] else None
     _function("lamina_convolution_backward")(
         _packed(tuple(ctx.shape)), ctx.activation, torch.get_num_threads(), x.data_ptr(), kernel.data_ptr(),
-        _packed(kernel.stride()), _address(y), places.data_ptr() or None, dy.data_ptr(), _address(dx), _address(dkernel),
-        None if dkernel is None else _packed(dkernel.stride()), _address(dbias),
+        _packed(kernel.stride()), _address(y), places.data_ptr() or None, dy.data_ptr(), _address(dx),
+        _address(dkernel), None if dkernel is None else _packed(dkernel.stride()), _address(dbias),
     )  # fmt: skip
     return dx, dkernel, dbias, None, None, None, None, None
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lamina.kernels.native import library
 
-_transformed: Any = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+_torch: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+_transformed: Any = getattr(_torch, "_are_functorch_transforms_active", lambda: False)
 _compiling = torch.compiler.is_compiling
 
 

@@ -1,7 +1,9 @@
 """LSTM, GRU and SimpleRNN over whole sequences in lamina's own kernel: the operator `lamina::sequence`.
 
-Each thread takes some rows of the batch through all steps, so that no thread ever waits for another; weights stay in its
-cache, gates in its registers. A mask is a look at one byte a step. Shapes: B batch, T steps, F features, U units, G gates.
+Each thread takes some rows of the batch through all steps, so that no thread ever waits for another; weights stay in
+its cache, gates in its registers. A mask is a look at one byte a step.
+
+Shapes: B batch, T steps, F features, U units, G gates.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A source becomes a shared library in the user's cache folder, named after everything that it depends on: the text, the
 compiler, the flags, the processor. It has a plain C interface, so no header of torch is read and a source compiles in
-two to four seconds. Where there is no compiler, or it fails, `library` gives `None`, and whoever asked falls back on torch.
+two to four seconds. Where there is no compiler, or it fails, `library` gives `None`, and whoever asked falls back on
+torch.
 """
 
 from __future__ import annotations

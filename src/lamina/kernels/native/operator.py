@@ -1,6 +1,7 @@
 """Functions of tensors as operators of torch, so that symbolic tensors, `torch.compile` and profilers see them.
 
-`torch.library.custom_op` would do the same in three times the time (23 us a call against 7), which a small network feels.
+`torch.library.custom_op` would do the same in three times the time (23 us a call against 7), which a small network
+feels.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 
 _library: Any = torch.library.Library("lamina", "FRAGMENT")
-_below: Any = torch._C._AutoDispatchBelowAutograd
-_listeners: Callable[[], int] = torch._C._len_torch_dispatch_stack  # modes that want to see every operator
+_torch: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+_below: Any = _torch._AutoDispatchBelowAutograd
+_listeners: Callable[[], int] = _torch._len_torch_dispatch_stack  # modes that want to see every operator
 
 
 def operator(
@@ -63,9 +65,11 @@ def operator(
 
     Function.__name__ = Function.__qualname__ = name
 
+    apply: Any = Function.apply  # pyright: ignore[reportUnknownMemberType]
+
     def differentiable(*arguments: Any) -> Any:
         if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments):
-            return Function.apply(*arguments)  # pyright: ignore[reportUnknownMemberType]
+            return apply(*arguments)
         return run(*arguments)
 
     _library.impl(name, differentiable, "Autograd")
