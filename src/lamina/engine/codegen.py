@@ -15,6 +15,7 @@ import torch
 from lamina.engine import nest
 from lamina.engine.abstract import slice_parts
 from lamina.engine.graph import Graph
+from lamina.engine.rewrite import Fused
 from lamina.engine.symbolic import Node, Operation, SymbolicTensor, TensorProperty
 
 _operator: Any = operator  # whose functions carry no types
@@ -166,6 +167,9 @@ class Program:
 
     def _call(self, node: Node) -> str:
         """The text of one call."""
+        if isinstance(node.op, Fused):
+            members = ", ".join(f"layer[{self._layers[id(member)]!r}]" for member in node.op.layers)
+            return f"{self._constant(node.op.run, node.op.name)}([{members}], {self._arguments(node)})"
         if not isinstance(node.op, Operation):
             return f"layer[{self._layers[id(node.op)]!r}]({self._arguments(node)})"
         function, args = node.op.function, node.args
@@ -241,8 +245,8 @@ class Program:
         kind = self._constant(cast("Any", type(value)))
         return f"{kind}({members})" if hasattr(value, "_fields") else f"{kind}(({members},))"
 
-    def _constant(self, value: Any) -> str:
-        name = next((n for n, known in self.constants.items() if known is value), f"object_{len(self.constants)}")
+    def _constant(self, value: Any, stem: str = "object") -> str:
+        name = next((n for n, known in self.constants.items() if known is value), f"{stem}_{len(self.constants)}")
         self.constants[name] = value
         return name
 

@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """What the kernel can do to its result by the way, in its order."""
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 # Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on
-# machines with AVX-512 by benchmarks/kernels.py; a window of one pixel is a product of matrices, which oneDNN does well sooner.
+# machines with AVX-512 by benchmarks/kernels.py. A window of one pixel is a product of matrices: oneDNN wins sooner.
 _MOST, _MOST_OF_ONE_PIXEL = 1 << 17, 1 << 16
 
 

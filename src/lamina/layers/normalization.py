@@ -237,8 +237,18 @@ class BatchNormalization(Affine):
         mask = get_mask(inputs) if mask is None else mask
         if mask is not None or self.renorm:
             return self._train_in_full(inputs, mask)
+        return self.follow(inputs)
+
+    def follow(self, inputs: torch.Tensor, residual: torch.Tensor | None = None, relu: bool = False) -> torch.Tensor:
+        """Normalize by the batch's own statistics, and let the moving averages follow them.
+
+        Args:
+            inputs: as for `call`.
+            residual: a tensor of the same shape to add to the result, or `None`.
+            relu: whether what is below zero then becomes zero.
+        """
         y, mean, inverse = kernels.batch_norm_with_own_statistics(
-            inputs, self.gamma, self.beta, self.axis, self.epsilon
+            inputs, self.gamma, self.beta, self.axis, self.epsilon, residual, relu
         )
         kernels.follow(self.moving_mean, mean, self.momentum)
         kernels.follow(self.moving_variance, kernels.variance_of(inverse, self.epsilon), self.momentum)

@@ -15,12 +15,16 @@ from lamina.engine.graph import Graph
 from lamina.engine.keys import new_key
 from lamina.engine.layer import Layer
 from lamina.engine.masking import get_mask, set_mask
+from lamina.engine.rewrite import Rewritten
 from lamina.engine.symbolic import Operation, SymbolicTensor
 from lamina.engine.torch_module import TorchModule
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError
+from lamina.layers.blocks import find_block
 from lamina.models.configs import graph_config, graph_from, unwrapped
 from lamina.models.model import Model
 from lamina.registry import LAYERS
+
+_FINDERS = (find_block,)
 
 
 class GraphModel(Model):
@@ -85,7 +89,7 @@ class GraphModel(Model):
     def _generated(self) -> Callable[..., Any]:
         """Write the code of the graph now, since `torch.compile` cannot trace that; it also says which tensors the
         graph holds: they become Parameters and buffers of the model."""
-        program = Program(self.graph, self, self._loose_inputs)
+        program = Program(Rewritten(self.graph, _FINDERS), self, self._loose_inputs)
         for name, tensor in program.tensors.items():
             if isinstance(tensor, torch.nn.Parameter):
                 self._parameters[name] = tensor

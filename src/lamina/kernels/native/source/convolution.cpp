@@ -87,11 +87,35 @@ struct Target {
     int activation;
 };
 
+template <int R, int V>
+INLINE void finish(const vec (&sums)[R][V], const Target& target, int64_t at, int64_t first_output) {
+    UNROLL for (int v = 0; v < V; v++) {
+        const int64_t o = first_output + v * LANES;
+        const int valid = (int)std::min<int64_t>(LANES, target.outputs - o);
+        const vec scale = target.scale ? load(target.scale + o) : splat(1.0f);
+        const vec shift = target.scale ? load(target.shift + o) : vec{};
+        UNROLL for (int r = 0; r < R; r++) {
+            const int64_t place = at + r * target.pixel + o;
+            vec y = sums[r][v] * scale + shift;
+            if (target.residual) y += load_part(target.residual + place, valid);
+            store_part(target.data + place, activate(y, target.activation), valid);
+        }
+    }
+}
+
+// Says that the tile at `at` will be written, so that its lines are there when the sums are.
+template <int R, int V>
+INLINE void announce(const Target& target, int64_t at, int64_t first_output) {
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)
+        __builtin_prefetch(target.data + at + r * target.pixel + first_output + v * LANES, 1, 3);
+}
+
 // R pixels side by side by V vectors of outputs.
 template <int R, int V>
 void tile(const float* source, int64_t row, int64_t pixel, int64_t taps_h, int64_t depth, const float* weights,
           const Target& target, int64_t at, int64_t first_output) {
     vec sums[R][V];
+    announce<R, V>(target, at, first_output);
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) sums[r][v] = vec{};
     const int64_t pixel3 = 3 * pixel;
     for (int64_t i = 0; i < taps_h; i++) {
@@ -120,18 +144,7 @@ void tile(const float* source, int64_t row, int64_t pixel, int64_t taps_h, int64
             }
         }
     }
-    UNROLL for (int v = 0; v < V; v++) {
-        const int64_t o = first_output + v * LANES;
-        const int valid = (int)std::min<int64_t>(LANES, target.outputs - o);
-        const vec scale = target.scale ? load(target.scale + o) : splat(1.0f);
-        const vec shift = target.scale ? load(target.shift + o) : vec{};
-        UNROLL for (int r = 0; r < R; r++) {
-            const int64_t place = at + r * target.pixel + o;
-            vec y = sums[r][v] * scale + shift;
-            if (target.residual) y += load_part(target.residual + place, valid);
-            store_part(target.data + place, activate(y, target.activation), valid);
-        }
-    }
+    finish<R, V>(sums, target, at, first_output);
 }
 
 template <int V>
@@ -153,6 +166,41 @@ void tiles(int rows, const float* source, int64_t row, int64_t pixel, int64_t ta
 #undef CASE
 }
 
+// The same for one vector of outputs and windows that move by one pixel. Each number of the input is met by all TAPS
+// columns of the kernel at once: with a single vector, loading it for each of them would take longer than the products.
+template <int R, int TAPS>
+void slide(const float* source, int64_t row, int64_t channels, int64_t taps_h, const float* weights, const Target& target,
+           int64_t at, int64_t first_output) {
+    vec sums[R][1];
+    announce<R, 1>(target, at, first_output);
+    UNROLL for (int r = 0; r < R; r++) sums[r][0] = vec{};
+    for (int64_t i = 0; i < taps_h; i++, weights += TAPS * channels * LANES)
+        for (int64_t c = 0; c < channels; c++) {
+            vec w[TAPS];
+            UNROLL for (int j = 0; j < TAPS; j++) w[j] = load(weights + (j * channels + c) * LANES);
+            const float* p = source + i * row + c;
+            UNROLL for (int q = 0; q < R + TAPS - 1; q++) {
+                const vec a = splat(p[q * channels]);
+                UNROLL for (int j = 0; j < TAPS; j++)
+                    if (q - j >= 0 && q - j < R) sums[q - j][0] += a * w[j];
+            }
+        }
+    finish<R, 1>(sums, target, at, first_output);
+}
+
+#if defined(__AVX512F__)
+constexpr int SLIDE_ROWS[] = {16, 8};
+#else
+constexpr int SLIDE_ROWS[] = {8, 4};
+#endif
+
+template <int TAPS>
+void slides(int rows, const float* source, int64_t row, int64_t channels, int64_t taps_h, const float* weights,
+            const Target& target, int64_t at, int64_t first_output) {
+    if (rows == SLIDE_ROWS[0]) slide<SLIDE_ROWS[0], TAPS>(source, row, channels, taps_h, weights, target, at, first_output);
+    else slide<SLIDE_ROWS[1], TAPS>(source, row, channels, taps_h, weights, target, at, first_output);
+}
+
 // How many pixels a tile takes of a row of `width`: few pixels computed twice come first, then large tiles.
 int tile_rows(int64_t width, int most) {
     static const int choices[] = {24, 16, 12, 8, 6, 4, 2, 1};
@@ -160,7 +208,7 @@ int tile_rows(int64_t width, int most) {
     int64_t least = INT64_MAX;
     for (int rows : choices) {
         if (rows > most || rows > width) continue;
-        const int64_t cost = (width + rows - 1) / rows * (rows + 6);  // each tile also loads weights and stores
+        const int64_t cost = (width + rows - 1) / rows * (rows + 2);  // each tile also loads weights and stores
         if (cost < least) least = cost, best = rows;
     }
     return best;
@@ -168,10 +216,16 @@ int tile_rows(int64_t width, int most) {
 
 // Output rows `first` to `last` of `width` pixels each; `source` is where the first window of row 0 begins. Bands of rows
 // that fit into the cache meet all columns of the kernel before the next band begins.
-void correlate(const float* source, int64_t row, int64_t stride_h, int64_t pixel, int64_t taps_h, int64_t depth,
-               const float* packed, int64_t first, int64_t last, int64_t width, const Target& target) {
-    const int64_t count = vectors(target.outputs), band = std::max<int64_t>(1, CACHED / (stride_h * row));
-    const int pair_rows = tile_rows(width, PAIR_ROWS), single_rows = tile_rows(width, SINGLE_ROWS);
+void correlate(const float* source, int64_t row, int64_t stride_h, int64_t pixel, int64_t taps_h, int64_t taps_w,
+               int64_t channels, const float* packed, int64_t first, int64_t last, int64_t width, const Target& target, Ahead ahead = Ahead()) {
+    const int64_t depth = taps_w * channels, count = vectors(target.outputs), band = std::max<int64_t>(1, CACHED / (stride_h * row));
+    const int pair_rows = tile_rows(width, PAIR_ROWS);
+    const bool sliding = pixel == channels && taps_w >= 3 && taps_w <= 5 && width >= SLIDE_ROWS[1];
+    const int single_rows = !sliding ? tile_rows(width, SINGLE_ROWS)
+                            : (width + SLIDE_ROWS[0] - 1) / SLIDE_ROWS[0] * SLIDE_ROWS[0] <=
+                                      (width + SLIDE_ROWS[1] - 1) / SLIDE_ROWS[1] * SLIDE_ROWS[1] && width >= SLIDE_ROWS[0]
+                                ? SLIDE_ROWS[0]
+                                : SLIDE_ROWS[1];
     for (int64_t begin = first; begin < last; begin += band)
         for (int64_t v = 0; v < count; v += 2) {
             const float* weights = packed + v * LANES * taps_h * depth;
@@ -182,7 +236,11 @@ void correlate(const float* source, int64_t row, int64_t stride_h, int64_t pixel
                     const int64_t left = std::min<int64_t>(x, width - rows);  // the last tile may overlap the one before
                     const float* from = source + y * stride_h * row + left * pixel;
                     const int64_t at = y * target.row + left * target.pixel;
+                    ahead.step();
                     if (pair) tiles<2>(rows, from, row, pixel, taps_h, depth, weights, target, at, v * LANES);
+                    else if (sliding && taps_w == 3) slides<3>(rows, from, row, channels, taps_h, weights, target, at, v * LANES);
+                    else if (sliding && taps_w == 4) slides<4>(rows, from, row, channels, taps_h, weights, target, at, v * LANES);
+                    else if (sliding) slides<5>(rows, from, row, channels, taps_h, weights, target, at, v * LANES);
                     else tiles<1>(rows, from, row, pixel, taps_h, depth, weights, target, at, v * LANES);
                 }
         }
@@ -206,25 +264,26 @@ void pad(const Shape& s, const float* image, int64_t first, int64_t last, float*
 }
 
 // One row of pooling windows out of the rows in `lines`; `places` says which member of each window was the largest.
+template <bool PLACES>
 void pool(const Shape& s, const float* lines, int64_t line, float* y, uint8_t* places) {
     const int64_t padded = vectors(s.filters) * LANES;
     for (int64_t x = 0; x < s.pooled_w(); x++)
         for (int64_t c = 0; c < s.filters; c += LANES) {
             const float* from = lines + x * s.pool_w * padded + c;
-            vec best = load(from);
+            vec best = load(from), spoilt = best;
             ivec place = {};
+            int number = 0;
             for (int64_t i = 0; i < s.pool_h; i++)
-                for (int64_t j = 0; j < s.pool_w; j++) {
+                for (int64_t j = 0; j < s.pool_w; j++, number++) {
                     const vec v = load(from + i * line + j * padded);
-                    // The first of equal values; a NaN wins, as in torch.
-                    const ivec wins = (v > best) | ((v != v) & (best == best));
-                    best = wins ? v : best;
-                    place = wins ? ivec{} + (int)(i * s.pool_w + j) : place;
+                    spoilt = v == v ? spoilt : v;  // a NaN wins, as in torch
+                    if (PLACES) place = v > best ? ivec{} + number : place;  // the first of equal values
+                    best = v > best ? v : best;
                 }
+            best = spoilt == spoilt ? best : spoilt;
             const int valid = (int)std::min<int64_t>(LANES, s.filters - c);
             store_part(y + x * s.filters + c, activate(best, s.activation), valid);
-            if (places)
-                for (int l = 0; l < valid; l++) places[x * s.filters + c + l] = (uint8_t)place[l];
+            if (PLACES) store_bytes(places + x * s.filters + c, place, valid);
         }
 }
 
@@ -238,7 +297,10 @@ struct Call {
 // Rows `first` to `last` of the result (pooled, where there is pooling) of one image.
 void image_forward(const Call& c, int64_t n, int64_t first, int64_t last, float* room, float* lines) {
     const Shape& s = c.s;
-    const float* image = c.x + n * s.height * s.width * s.channels;
+    const int64_t size_x = s.height * s.width * s.channels;
+    const float* image = c.x + n * size_x;
+    const int64_t steps = s.out_h * (s.out_w / 8 + 1) * (vectors(s.filters) / 2 + 1);
+    const Ahead ahead = n + 1 < s.images ? Ahead(image + size_x, size_x, steps / 4 + 1) : Ahead();
     int64_t row = s.width * s.channels;
     const int64_t high = s.pool_h ? s.pool_h : 1;
     if (s.padded()) {
@@ -252,15 +314,16 @@ void image_forward(const Call& c, int64_t n, int64_t first, int64_t last, float*
     if (!s.pool_h) {
         const Target target = {c.y + n * size, s.out_w * s.filters, s.filters, s.filters, c.scale, c.shift,
                                c.residual ? c.residual + n * size : nullptr, s.activation};
-        return correlate(image, row, s.stride_h, pixel, s.window_h, s.depth(), c.packed, first, last, s.out_w, target);
+        return correlate(image, row, s.stride_h, pixel, s.window_h, s.window_w, s.channels, c.packed, first, last, s.out_w, target, ahead);
     }
     const int64_t padded = vectors(s.filters) * LANES, line = s.used_w() * padded;
     for (int64_t y = first; y < last; y++) {
         const float* from = image + y * high * s.stride_h * row;
         const Target target = {lines, line, padded, padded, c.scale, c.shift, nullptr, NONE};
-        correlate(from, row, s.stride_h, pixel, s.window_h, s.depth(), c.packed, 0, high, s.used_w(), target);
+        correlate(from, row, s.stride_h, pixel, s.window_h, s.window_w, s.channels, c.packed, 0, high, s.used_w(), target);
         const int64_t at = n * size + y * s.pooled_w() * s.filters;
-        pool(s, lines, line, c.y + at, c.places ? c.places + at : nullptr);
+        if (c.places) pool<true>(s, lines, line, c.y + at, c.places + at);
+        else pool<false>(s, lines, line, c.y + at, nullptr);
     }
 }
 
@@ -289,8 +352,7 @@ void image_gradient(const Shape& s, const float* dy, const float* y, const uint8
                     store_part(gradient + i * line + j * size + c, g, valid);
                     continue;
                 }
-                ivec place = {};
-                for (int l = 0; l < valid; l++) place[l] = places[at + c + l];
+                const ivec place = load_bytes(places + at + c, valid);
                 for (int64_t a = 0; a < s.pool_h; a++)
                     for (int64_t b = 0; b < s.pool_w; b++) {
                         const vec part = place == ivec{} + (int)(a * s.pool_w + b) ? g : vec{};
@@ -332,6 +394,41 @@ void outers(int64_t count, const float* source, int64_t row, int64_t pixel, cons
 #undef STEP
 }
 
+// The same for one vector of filters and windows that move by one pixel: R channels by TAPS columns of the kernel. Each
+// number of the input meets the TAPS gradients that have reached it, which move through registers.
+template <int R, int TAPS>
+void outer_sliding(const float* source, int64_t row, int64_t channels, const float* gradient, int64_t line, int64_t filters,
+                   int64_t height, int64_t width, int valid, float* sums, int64_t stride) {
+    vec s[TAPS][R];
+    UNROLL for (int j = 0; j < TAPS; j++) UNROLL for (int r = 0; r < R; r++) s[j][r] = load(sums + (j * channels + r) * stride);
+    for (int64_t y = 0; y < height; y++) {
+        const float *p = source + y * row, *g = gradient + y * line;
+        vec d[TAPS];
+        UNROLL for (int j = 0; j < TAPS; j++) d[j] = vec{};
+        for (int64_t x = 0; x < width + TAPS - 1; x++, p += channels, g += filters) {
+            UNROLL for (int j = TAPS - 1; j > 0; j--) d[j] = d[j - 1];
+            d[0] = x < width ? load_part(g, valid) : vec{};
+            UNROLL for (int r = 0; r < R; r++) {
+                const vec a = splat(p[r]);
+                UNROLL for (int j = 0; j < TAPS; j++) s[j][r] += a * d[j];
+            }
+        }
+    }
+    UNROLL for (int j = 0; j < TAPS; j++) UNROLL for (int r = 0; r < R; r++) store(sums + (j * channels + r) * stride, s[j][r]);
+}
+
+template <int TAPS>
+void outers_sliding(const float* source, int64_t row, int64_t channels, const float* gradient, int64_t line, int64_t filters,
+                    int64_t height, int64_t width, int valid, float* sums, int64_t stride) {
+    constexpr int most = TAPS == 3 && LANES == 16 ? 8 : LANES == 16 ? 4 : 2;
+    int64_t c = 0;
+#define STEP(R) \
+    for (; c + R <= channels; c += R) \
+        outer_sliding<R, TAPS>(source + c, row, channels, gradient, line, filters, height, width, valid, sums + c * stride, stride);
+    STEP(most) STEP(2) STEP(1)
+#undef STEP
+}
+
 // How the gradient of the kernel sees the input: the rows of a window one after another, or, if they are short, whole
 // windows laid out. The depth is rounded up to what tiles can take; what is read beyond a row is not used.
 struct Windows {
@@ -362,6 +459,7 @@ void image_kernel_gradient(const Shape& s, const float* image, int64_t row, cons
                 }
         pixel = w.rounded, step = s.used_w() * w.rounded, source = columns;
     }
+    const bool sliding = !w.laid_out && s.stride_w == 1 && s.window_w >= 3 && s.window_w <= 5;
     const int64_t band = std::max<int64_t>(1, CACHED / std::max(line, step));
     for (int64_t begin = 0; begin < s.used_h(); begin += band) {
         const int64_t rows = std::min(band, s.used_h() - begin);
@@ -372,6 +470,9 @@ void image_kernel_gradient(const Shape& s, const float* image, int64_t row, cons
                 float* to = sums + i * w.rounded * stride + v * LANES;
                 const int valid = (int)std::min<int64_t>(LANES, left > LANES ? left - LANES : left);
                 if (left > LANES) outers<2>(w.rounded, from, step, pixel, g, line, s.filters, rows, s.used_w(), valid, to, stride);
+                else if (sliding && s.window_w == 3) outers_sliding<3>(from, step, s.channels, g, line, s.filters, rows, s.used_w(), valid, to, stride);
+                else if (sliding && s.window_w == 4) outers_sliding<4>(from, step, s.channels, g, line, s.filters, rows, s.used_w(), valid, to, stride);
+                else if (sliding) outers_sliding<5>(from, step, s.channels, g, line, s.filters, rows, s.used_w(), valid, to, stride);
                 else outers<1>(w.rounded, from, step, pixel, g, line, s.filters, rows, s.used_w(), valid, to, stride);
             }
     }
@@ -419,6 +520,8 @@ void image_backward(const Back& b, int64_t n, const Phase* phases, const Margins
         }
     if (!b.dx) return;
     float* dx = b.dx + n * s.height * s.width * s.channels;
+    const int64_t steps = s.height * (s.width / 8 + 1) * (vectors(s.channels) / 2 + 1) / (s.stride_h * s.stride_w) + 1;
+    Ahead ahead = n + 1 < s.images ? Ahead(b.dy + (n + 1) * size, size, steps / 4 + 1) : Ahead();
     for (int64_t p = 0; p < s.stride_h * s.stride_w; p++) {
         const Phase& f = phases[p];
         const int64_t rows = (s.height - f.first_h + s.stride_h - 1) / s.stride_h;
@@ -427,7 +530,8 @@ void image_backward(const Back& b, int64_t n, const Phase* phases, const Margins
         const Target target = {dx + (f.first_h * s.width + f.first_w) * s.channels, s.stride_h * s.width * s.channels,
                                s.stride_w * s.channels, s.channels, nullptr, nullptr, nullptr, NONE};
         const float* from = gradient + f.from_h * line + f.from_w * s.filters;
-        correlate(from, line, 1, s.filters, f.taps_h, f.taps_w * s.filters, f.packed, 0, rows, columns_, target);
+        correlate(from, line, 1, s.filters, f.taps_h, f.taps_w, s.filters, f.packed, 0, rows, columns_, target, ahead);
+        ahead = Ahead();
     }
 }
 

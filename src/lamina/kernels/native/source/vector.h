@@ -19,6 +19,7 @@
 
 typedef float vec __attribute__((vector_size(LANES * 4)));
 typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
+typedef uint8_t bytes __attribute__((vector_size(LANES)));
 typedef float loose_vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
@@ -51,6 +52,30 @@ INLINE void store_part(float* p, vec v, int count) {
     std::memcpy(p, lanes, count * sizeof(float));
 #endif
 }
+
+// Small whole numbers, a byte each in memory.
+INLINE ivec load_bytes(const uint8_t* p, int count) {
+    bytes b = {};
+    std::memcpy(&b, p, count);
+    return __builtin_convertvector(b, ivec);
+}
+INLINE void store_bytes(uint8_t* p, ivec v, int count) {
+    const bytes b = __builtin_convertvector(v, bytes);
+    if (count == LANES) std::memcpy(p, &b, LANES);
+    else std::memcpy(p, &b, count);
+}
+
+// Memory that will soon be read, asked for a few lines at a time while something else is computed.
+struct Ahead {
+    const char *at = nullptr, *end = nullptr;
+    int64_t lines = 0;  // a step
+    Ahead() {}
+    Ahead(const float* p, int64_t count, int64_t steps)
+        : at((const char*)p), end((const char*)(p + count)), lines((count / 16 + steps) / steps) {}
+    void step() {
+        for (int64_t i = 0; i < lines && at < end; i++, at += 64) __builtin_prefetch(at, 0, 2);
+    }
+};
 
 // Memory on its own cache lines, freed at the end of the block.
 struct Aligned {
