@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lamina.activations.logits import with_logits
 from lamina.registry import ACTIVATIONS
 
 
@@ -27,7 +28,8 @@ def softmax(x: Tensor, axis: int | Sequence[int] | None = -1) -> Tensor:
     """
     if axis is None or isinstance(axis, Sequence):
         return torch.exp(log_softmax(x, axis))
-    return torch.softmax(x, dim=axis)
+    y = torch.softmax(x, dim=axis)
+    return with_logits(y, x) if axis in (-1, x.ndim - 1) else y
 
 
 @ACTIVATIONS.register()

@@ -136,14 +136,20 @@ def unwatched(layers: Iterable[Any], *inputs: Any) -> bool:
         inputs: what they would be called on.
     """
     for layer in layers:
-        if not layer._direct or layer._mixed is not precision.current or any(layer.__dict__[hooks] for hooks in _HOOKS):
+        if not layer._direct or layer._mixed is not precision.current:
             return False
-    if _global_hooks():
+    if hooked(layers):
         return False
     return all(isinstance(x, torch.Tensor) and not hasattr(x, MASK) for x in inputs)
 
 
-def _global_hooks() -> bool:
-    """Whether a hook waits for the calls of all modules."""
+def hooked(layers: Iterable[Any]) -> bool:
+    """Whether a hook waits for the call of one of `layers`, or of all modules.
+
+    Args:
+        layers: the layers.
+    """
     hooks: Any = torch_module
-    return bool(hooks._global_forward_hooks or hooks._global_forward_pre_hooks or hooks._global_backward_hooks)
+    if hooks._global_forward_hooks or hooks._global_forward_pre_hooks or hooks._global_backward_hooks:
+        return True
+    return any(layer.__dict__[name] for layer in layers for name in _HOOKS)

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from lamina.kernels import images
+from lamina.kernels.activations import ACTIVATIONS
 from lamina.kernels.layout import from_torch, lifted, to_torch
 from lamina.kernels.windows import extent, same_padding, transposed_crops
 
@@ -37,7 +38,7 @@ def conv(
         data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the step from one member of a window to the next on each spatial axis; 1 by default.
         groups: the number of blocks of channels that are convolved apart from each other.
-        activation: one of `images.ACTIVATIONS`, applied to the result.
+        activation: one of `ACTIVATIONS`, applied to the result.
 
     Returns:
         The layout of `x` with `filters` channels.
@@ -61,7 +62,7 @@ def conv(
     y = function(
         to_torch(x, data_format), weight, bias, lifted(strides, 1), lifted(padded, 0), lifted(dilation, 1), groups
     )
-    return images.ACTIVATIONS[activation](from_torch(y, rank, data_format))
+    return ACTIVATIONS[activation](from_torch(y, rank, data_format))
 
 
 def depthwise_conv(

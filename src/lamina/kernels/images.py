@@ -14,19 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lamina.kernels.activations import NUMBERS
 from lamina.kernels.native import library
 from lamina.kernels.native.operator import operator
 from lamina.kernels.select import native
 from lamina.kernels.windows import same_padding
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-}
-"""What the kernel can do to its result by the way, in its order."""
-_NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 # Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on
 # machines with AVX-512 by benchmarks/kernels.py. A window of one pixel is a product of matrices: oneDNN wins sooner.
 _MOST, _MOST_OF_ONE_PIXEL = 1 << 17, 1 << 16
@@ -56,10 +49,11 @@ def suits(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> boo
         >>> suits(torch.zeros(1, 8, 8, 3), torch.zeros(3, 3, 3, 4).double(), None, Window((1, 1), "same"))
         False
     """
-    if kernel.dim() != 4 or x.dim() != 4 or x.shape[3] != kernel.shape[2]:
+    # First, since a compiler that traces would make guards of the sizes.
+    if not native("convolution", x, kernel, bias) or kernel.dim() != 4 or x.dim() != 4:
         return False
     most = _MOST_OF_ONE_PIXEL if kernel.shape[0] == kernel.shape[1] == 1 else _MOST
-    if not 0 < kernel.numel() <= most or not native("convolution", x, kernel, bias):
+    if x.shape[3] != kernel.shape[2] or not 0 < kernel.numel() <= most:
         return False
     return 0 not in _result_shape(_shape(tuple(x.shape), tuple(kernel.shape), window))
 
@@ -86,7 +80,7 @@ def convolution(
         `(N, OH, OW, F)`, smaller by the windows of the pooling.
     """
     shape = _shape(tuple(x.shape), tuple(kernel.shape), window)
-    activation = _NUMBERS[window.activation]
+    activation = NUMBERS[window.activation]
     return torch.ops.lamina.convolution(x, kernel, bias, scale, residual, shape, activation, torch.is_grad_enabled())[0]
 
 

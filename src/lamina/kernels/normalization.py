@@ -87,7 +87,7 @@ def batch_norm_with_own_statistics(
                 received=f"shape {tuple(x.shape)}",
                 fix="give gamma and beta one number a channel",
             )
-    if axis % x.ndim == x.ndim - 1 and x.numel() and native("normalization", x, gamma, beta, residual):
+    if axis % x.ndim == x.ndim - 1 and native("normalization", x, gamma, beta, residual) and x.numel():
         return normalization(x, gamma, beta, residual, relu, epsilon)
     if gamma is None and beta is None and x.dtype.itemsize < 4:  # float32 weights make for float32 statistics
         gamma = x.new_ones(x.shape[axis], dtype=torch.float32)

@@ -17,6 +17,7 @@ from lamina import activations
 from lamina.engine.rewrite import Found, Readers, unwatched
 from lamina.engine.symbolic import Node, SymbolicTensor
 from lamina.kernels import images
+from lamina.kernels.activations import ACTIVATIONS
 from lamina.kernels.conv import conv
 from lamina.layers.activation import ReLU
 from lamina.layers.convolution import Conv2D
@@ -159,7 +160,7 @@ def _as_one(parts: dict[str, Any], x: Tensor, other: Tensor | None) -> Tensor | 
         if "conv" in parts:
             x = _convolved({"pad": parts.get("pad"), "conv": parts["conv"]}, x, "linear")
         y = norm.follow(x, other, activation == "relu")
-        return y if activation in ("linear", "relu") else images.ACTIVATIONS[str(activation)](y)
+        return y if activation in ("linear", "relu") else ACTIVATIONS[str(activation)](y)
     if "conv" in parts and not torch.is_grad_enabled():
         return _folded(parts, x, other, activation or "linear")
     return None
@@ -189,7 +190,7 @@ def _convolved(parts: dict[str, Any], x: Tensor, activation: str) -> Tensor:
         details = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups)
         y = conv(x, layer.kernel, layer.bias, *details, "linear" if pool is not None else activation)
         if pool is not None:  # before the activation, which then has less to do
-            y = images.ACTIVATIONS[activation](pool(y))
+            y = ACTIVATIONS[activation](pool(y))
     return y if own else layer.activation(y)
 
 
@@ -211,4 +212,4 @@ def _folded(parts: dict[str, Any], x: Tensor, other: Tensor | None, activation: 
     details = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups)
     y = conv(x, layer.kernel * scale, shift, *details)
     y = y if other is None else y.add_(other)
-    return y.relu_() if activation == "relu" else images.ACTIVATIONS[activation](y)
+    return y.relu_() if activation == "relu" else ACTIVATIONS[activation](y)

@@ -104,7 +104,9 @@ class Dense(Layer):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """The product, the bias, the activation."""
-        return self.activation(linear(inputs, self.kernel, self.bias))
+        fused = activations.kernel_name(self.activation)
+        outputs = linear(inputs, self.kernel, self.bias, fused or "linear")
+        return outputs if fused else self.activation(outputs)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The input's shape with `units` last."""

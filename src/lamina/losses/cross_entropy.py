@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lamina.activations.logits import logits_of
 from lamina.engine.masking import set_mask
 from lamina.losses.base import FunctionLoss
 from lamina.losses.labels import binary_pair, binary_values, class_index_pair, one_hot_pair, probabilities
@@ -68,6 +69,7 @@ def categorical_crossentropy(
         >>> categorical_crossentropy([[0, 1, 0]], [[0.05, 0.95, 0.0]])
         tensor([0.0513])
     """
+    y_pred, from_logits = _scores(y_pred, from_logits, axis)
     y_true, y_pred = one_hot_pair(y_true, y_pred, label_smoothing, axis, "categorical_crossentropy")
     if from_logits:
         logs = F.log_softmax(y_pred, dim=axis)
@@ -100,6 +102,7 @@ def sparse_categorical_crossentropy(
         >>> sparse_categorical_crossentropy([1, 2], [[0.05, 0.95, 0.0], [0.1, 0.8, 0.1]])
         tensor([0.0513, 2.3026])
     """
+    y_pred, from_logits = _scores(y_pred, from_logits, axis)
     y_true, y_pred = class_index_pair(y_true, y_pred, axis, "sparse_categorical_crossentropy")
     valid = None if ignore_class is None else y_true != ignore_class
     try:
@@ -117,6 +120,18 @@ def sparse_categorical_crossentropy(
     return set_mask(values if from_logits else torch.where(valid, values, 0.0), valid)
 
 
+def _scores(y_pred: Any, from_logits: bool, axis: int) -> tuple[Any, bool]:
+    """Predictions and whether they are logits: the logits behind probabilities, where they are known.
+
+    They give the same loss and gradient in fewer passes, also where a probability has been rounded to 0.
+    """
+    if not from_logits and axis in (-1, getattr(y_pred, "ndim", 0) - 1):
+        logits = logits_of(y_pred)
+        if logits is not None:
+            return logits.to(y_pred.dtype), True
+    return y_pred, from_logits
+
+
 def _from_logits(y_true: Tensor, logits: Tensor, ignored: int, axis: int) -> Tensor:
     """The values over logits; the rows are laid out as (rows, classes), which torch's kernel likes best."""
     if axis not in (-1, logits.ndim - 1):
@@ -131,6 +146,7 @@ def _binary_mean(y_true: Any, y_pred: Any, from_logits: bool, label_smoothing: f
 
 
 def _categorical_mean(y_true: Any, y_pred: Any, from_logits: bool, label_smoothing: float, axis: int) -> Tensor | None:
+    y_pred, from_logits = _scores(y_pred, from_logits, axis)
     if not from_logits or y_pred.ndim != 2 or axis not in (-1, 1):
         return None
     y_true, y_pred = one_hot_pair(y_true, y_pred, label_smoothing, axis, "categorical_crossentropy")
@@ -138,11 +154,12 @@ def _categorical_mean(y_true: Any, y_pred: Any, from_logits: bool, label_smoothi
 
 
 def _sparse_mean(y_true: Any, y_pred: Any, from_logits: bool, ignore_class: int | None, axis: int) -> Tensor | None:
-    if not from_logits or y_pred.ndim != 2 or axis not in (-1, 1) or ignore_class is not None:
+    y_pred, from_logits = _scores(y_pred, from_logits, axis)
+    if not from_logits or axis not in (-1, y_pred.ndim - 1) or ignore_class is not None:
         return None
     y_true, y_pred = class_index_pair(y_true, y_pred, axis, "sparse_categorical_crossentropy")
     try:
-        return F.cross_entropy(y_pred, y_true, ignore_index=_NO_CLASS)
+        return F.cross_entropy(y_pred.flatten(0, -2), y_true.flatten(), ignore_index=_NO_CLASS)
     except (IndexError, RuntimeError):
         _name_wrong_label(y_true, y_pred.shape[axis], None)
         raise

@@ -20,11 +20,12 @@ from lamina.engine.symbolic import Operation, SymbolicTensor
 from lamina.engine.torch_module import TorchModule
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError
 from lamina.layers.blocks import find_block
+from lamina.layers.grouped import find_groups
 from lamina.models.configs import graph_config, graph_from, unwrapped
 from lamina.models.model import Model
 from lamina.registry import LAYERS
 
-_FINDERS = (find_block,)
+_FINDERS = (find_groups, find_block)
 
 
 class GraphModel(Model):

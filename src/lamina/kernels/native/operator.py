@@ -65,7 +65,7 @@ def operator(
 
     Function.__name__ = Function.__qualname__ = name
 
-    apply: Any = Function.apply  # pyright: ignore[reportUnknownMemberType]
+    apply: Any = getattr(Function, "apply")  # noqa: B009 - untyped in torch
 
     def differentiable(*arguments: Any) -> Any:
         if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments):

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "activation.h"
 #include "vector.h"
 
 namespace {
@@ -22,27 +23,6 @@ constexpr int PAIR_ROWS = 6, SINGLE_ROWS = 8;
 #endif
 
 constexpr int64_t CACHED = 1 << 16;  // floats that surely stay in the cache while they are met again
-
-enum Activation { NONE = 0, RELU = 1, SIGMOID = 2, TANH = 3 };
-
-INLINE vec activate(vec x, int kind) {
-    switch (kind) {
-        case RELU: return x < 0.0f ? vec{} : x;
-        case SIGMOID: return sigmoid(x);
-        case TANH: return hyperbolic_tangent(x);
-        default: return x;
-    }
-}
-
-// The gradient before an activation, from the one behind it and the value behind it.
-INLINE vec deactivate(vec gradient, vec y, int kind) {
-    switch (kind) {
-        case RELU: return y > 0.0f ? gradient : vec{};
-        case SIGMOID: return gradient * y * (1.0f - y);
-        case TANH: return gradient * (1.0f - y * y);
-        default: return gradient;
-    }
-}
 
 struct Shape {
     int64_t images, height, width, channels, window_h, window_w, filters, stride_h, stride_w;

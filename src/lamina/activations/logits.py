@@ -1,0 +1,44 @@
+"""The scores behind probabilities, kept for a loss that would rather have them.
+
+A cross-entropy of scores is one kernel; of the probabilities that softmax made of them it is a division, a clipping, a
+logarithm and their gradients, and softmax's own. The scores ride on the result as an attribute while a gradient is
+wanted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_ATTRIBUTE = "_lamina_logits"
+
+
+def with_logits(probabilities: Tensor, logits: Tensor) -> Tensor:
+    """`probabilities`, with the scores they were made of attached if a gradient will be asked for.
+
+    Args:
+        probabilities: what softmax gave along the last axis.
+        logits: what it was given.
+    """
+    if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        kept: Any = probabilities
+        setattr(kept, _ATTRIBUTE, (logits, probabilities._version))
+    return probabilities
+
+
+def logits_of(probabilities: Any) -> Tensor | None:
+    """The scores that `probabilities` were made of, or `None` if that is not known or they have been changed since.
+
+    Args:
+        probabilities: what a model gave.
+
+    Example:
+        >>> from lamina.activations import softmax
+        >>> x = torch.zeros(2, 3, requires_grad=True)
+        >>> logits_of(softmax(x)) is x, logits_of(softmax(x) * 1) is None
+        (True, True)
+    """
+    kept = getattr(probabilities, _ATTRIBUTE, None)
+    return kept[0] if kept is not None and kept[1] == probabilities._version else None

@@ -1,0 +1,111 @@
+"""The product of a dense layer in lamina's own kernel, bias and activation included: the operator `lamina::product`.
+
+Shapes: M rows, K inputs, N units.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lamina.kernels.activations import NUMBERS
+from lamina.kernels.native import library
+from lamina.kernels.native.operator import operator
+from lamina.kernels.select import native
+
+# Fewer rows do not pay for laying the kernel out; a larger kernel or more rows leave the cache, where BLAS is better.
+_FEWEST_ROWS, _MOST_WEIGHTS, _MOST_INPUTS = 16, 1 << 19, 1 << 19
+
+
+def suits(x: Tensor, kernel: Tensor, bias: Tensor | None) -> bool:
+    """Whether the operator can take these tensors, and would be the fastest way.
+
+    Args:
+        x: `(M, K)`.
+        kernel: `(K, N)`.
+        bias: `(N,)` or `None`.
+
+    Example:
+        >>> suits(torch.zeros(1, 3), torch.zeros(3, 4), None)
+        False
+    """
+    # First, since a compiler that traces would make guards of the sizes.
+    if not native("product", x, kernel, bias) or x.dim() != 2 or kernel.dim() != 2 or x.shape[1] != kernel.shape[0]:
+        return False
+    fits = 0 < kernel.numel() <= _MOST_WEIGHTS and 0 < x.numel() <= _MOST_INPUTS
+    return fits and x.shape[0] >= _FEWEST_ROWS
+
+
+def product(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    """`activation(x @ kernel + bias)`; `suits` says when it can be had.
+
+    Args:
+        x: `(M, K)`, float32.
+        kernel: `(K, N)`, in any memory layout.
+        bias: `(N,)` or `None`.
+        activation: one of `ACTIVATIONS`.
+
+    Returns:
+        `(M, N)`.
+    """
+    return torch.ops.lamina.product(x, kernel, bias, NUMBERS[activation])
+
+
+def _forward(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: int) -> Tensor:
+    x, bias = x.contiguous(), None if bias is None else bias.contiguous()
+    y = x.new_empty(x.shape[0], kernel.shape[1])
+    _function("lamina_product_forward")(
+        *x.shape, kernel.shape[1], activation, torch.get_num_threads(), x.data_ptr(), kernel.data_ptr(),
+        *kernel.stride(), _address(bias), y.data_ptr(),
+    )  # fmt: skip
+    return y
+
+
+def _shapes(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: int) -> Tensor:
+    return x.new_empty(x.shape[0], kernel.shape[1])
+
+
+def _save(ctx: Any, arguments: tuple[Any, ...], y: Tensor) -> None:
+    x, kernel, bias, ctx.activation = arguments
+    ctx.wanted = (x.requires_grad, kernel.requires_grad, bias is not None and bias.requires_grad)
+    ctx.save_for_backward(x, kernel, y if ctx.activation else None)
+
+
+def _gradients(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    x, kernel, y = ctx.saved_tensors
+    x, dy = x.contiguous(), dy.contiguous()
+    of_x, of_kernel, of_bias = ctx.wanted
+    dx = torch.empty_like(x) if of_x else None
+    dkernel = torch.empty_like(kernel) if of_kernel else None
+    dbias = kernel.new_empty(kernel.shape[1]) if of_bias else None
+    strides = (0, 0) if dkernel is None else dkernel.stride()
+    _function("lamina_product_backward")(
+        *x.shape, kernel.shape[1], ctx.activation, torch.get_num_threads(), x.data_ptr(), kernel.data_ptr(),
+        *kernel.stride(), _address(y), dy.data_ptr(), _address(dx), _address(dkernel), *strides, _address(dbias),
+    )  # fmt: skip
+    return dx, dkernel, dbias, None
+
+
+@functools.cache
+def _function(name: str) -> Callable[..., None]:
+    function: Any = getattr(library("product"), name)
+    number, address = ctypes.c_int64, ctypes.c_void_p
+    start = [number, number, number, ctypes.c_int, ctypes.c_int, address, address, number, number]
+    forward, backward = [address, address], [address, address, address, address, number, number, address]
+    function.argtypes = [*start, *(forward if name.endswith("forward") else backward)]
+    function.restype = None
+    return function
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+operator(
+    "product(Tensor x, Tensor kernel, Tensor? bias, int activation) -> Tensor", _forward, _shapes, _save, _gradients
+)

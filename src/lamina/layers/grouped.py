@@ -1,0 +1,149 @@
+"""A grouped convolution written out: slices of the channels, a convolution of each, the results side by side.
+
+Run as one convolution in groups, whose kernel is those of the layers side by side. Each layer keeps its own weights.
+
+Reference: Xie, Girshick, Dollar, Tu, He, 2017, "Aggregated Residual Transformations for Deep Neural Networks", figure
+3, https://arxiv.org/abs/1611.05431
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lamina import activations
+from lamina.engine.rewrite import Found, Readers, hooked, unwatched
+from lamina.engine.symbolic import Node, Operation
+from lamina.kernels.conv import conv
+from lamina.layers.convolution import Conv2D
+from lamina.layers.core import Lambda
+from lamina.layers.joining import Concatenate
+
+_LAST = (-1, 3)
+# What the convolutions must have in common.
+_SHARED = ("filters", "kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias", "data_format")
+
+
+def find_groups(node: Node, readers: Readers) -> Found | None:
+    """The grouped convolution whose first slice is `node`.
+
+    Args:
+        node: where to begin.
+        readers: who reads which tensor of the graph.
+    """
+    if _slice_of(node) is None or node.inputs[0].shape[-1] is None or len(node.inputs[0].shape) != 4:
+        return None
+    source = node.inputs[0]
+    first = readers.only(node)
+    join = None if first is None else readers.only(first)
+    if join is None or type(join.op) is not Concatenate or join.op.axis not in _LAST:
+        return None
+    slices, convolutions, at = [], [], 0
+    for tensor in join.inputs:
+        convolution = tensor.node
+        piece = None if convolution is None or len(convolution.inputs) != 1 else convolution.inputs[0].node
+        bounds = None if piece is None or piece.inputs[:1] != [source] else _slice_of(piece)
+        if piece is None or convolution is None or bounds is None or bounds[0] != at or bounds[1] <= at:
+            return None
+        if not _alike(convolution.op, first.op) or readers.only(piece) is not convolution:
+            return None
+        if readers.only(convolution) is not join:
+            return None
+        slices.append(piece)
+        convolutions.append(convolution)
+        at = bounds[1]
+    widths = {_slice_of(piece)[1] - _slice_of(piece)[0] for piece in slices}  # type: ignore[index]
+    if at != source.shape[-1] or len(widths) != 1 or len({id(c.op) for c in convolutions}) != len(convolutions) < 2:
+        return None
+    lambdas = [piece.op for piece in slices if not isinstance(piece.op, Operation)]
+    layers = [*lambdas, *(c.op for c in convolutions), join.op]
+    run = Groups(len(convolutions), [_slice_of(piece) for piece in slices])
+    return Found("groups", [*slices, *convolutions, join], layers, [source], run)
+
+
+def _alike(layer: Any, first: Any) -> bool:
+    """Whether a layer is a convolution that could share one call with the first."""
+    if type(layer) is not Conv2D or type(first) is not Conv2D or layer.groups != 1:
+        return False
+    same = all(getattr(layer, name) == getattr(first, name) for name in _SHARED)
+    return same and layer.data_format == "channels_last" and layer.kernel.shape == first.kernel.shape
+
+
+class _Probe:
+    """What a `Lambda` is shown to learn whether all it does is to cut channels."""
+
+    def __getitem__(self, index: Any) -> _Cut:
+        return _Cut(index)
+
+
+class _Cut:
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+
+def _slice_of(node: Node) -> tuple[int, int] | None:
+    """From which channel to which a node cuts its input, and nothing else; `None` if that is not what it does."""
+    if len(node.inputs) != 1:
+        return None
+    rank, channels = len(node.inputs[0].shape), node.inputs[0].shape[-1]
+    if isinstance(node.op, Operation):
+        index = node.args[1] if node.op.function is operator.getitem else None
+    elif type(node.op) is Lambda and not node.kwargs and not node.op.arguments and not callable(node.op.mask):
+        out = node.output_list[0].shape
+        if len(node.output_list) != 1 or len(out) != rank or out[:-1] != node.inputs[0].shape[:-1]:
+            return None
+        try:
+            cut = node.op.function(_Probe())
+        except Exception:  # it wants a tensor: it does more than cut
+            return None
+        index = cut.index if isinstance(cut, _Cut) else None
+    else:
+        return None
+    if not isinstance(index, tuple) or not index or channels is None:
+        return None
+    *front, last = index
+    plain = all(isinstance(part, slice) and (part.start, part.stop, part.step) == (None,) * 3 for part in front)
+    whole = (plain and len(index) == rank) or (len(front) == 1 and front[0] is Ellipsis)
+    if (
+        not whole
+        or not isinstance(last, slice)
+        or not all(x is None or type(x) is int for x in (last.start, last.stop))
+    ):
+        return None
+    if last.step not in (None, 1):
+        return None
+    begin, end, _ = last.indices(channels)
+    return begin, end
+
+
+class Groups:
+    """The function that stands for a grouped convolution.
+
+    Args:
+        count: the number of groups.
+        bounds: the channels of each, for calling the layers one by one.
+    """
+
+    def __init__(self, count: int, bounds: list[Any]) -> None:
+        self.count = count
+        self.bounds = bounds
+
+    def __call__(self, layers: list[Any], x: Tensor) -> Tensor:
+        *lambdas, join = layers
+        convolutions = lambdas[len(lambdas) - self.count :]
+        lambdas = lambdas[: -self.count]
+        alike = all(_alike(layer, convolutions[0]) for layer in convolutions)
+        if not alike or hooked(layers) or not unwatched(convolutions, x):
+            pieces = [layer(x) for layer in lambdas] or [x[..., begin:end] for begin, end in self.bounds]
+            return join([layer(piece) for layer, piece in zip(convolutions, pieces, strict=True)])
+        first = convolutions[0]
+        # Side by side along the filters, which lie first in memory, and so does what comes out.
+        kernel = torch.cat([layer.kernel.permute(3, 0, 1, 2) for layer in convolutions]).permute(1, 2, 3, 0)
+        bias = torch.cat([layer.bias for layer in convolutions]) if first.use_bias else None
+        name = activations.kernel_name(first.activation)
+        details = (first.strides, first.padding, "channels_last", first.dilation_rate, self.count)
+        y = conv(x, kernel, bias, *details, name or "linear")
+        return y if name else first.activation(y)
