@@ -1,4 +1,4 @@
-"""Batch normalization by the batch's own statistics in lamina's own kernel: the operator `lamina::normalization`.
+"""Batch normalization in lamina's own kernel: the operators `lamina::normalization` and `lamina::scaled_sum`.
 
 The sum with another branch and ReLU, which so often follow, are part of its passes over memory: two on the way forward,
 two on the way back. Shapes: rows are all axes but the last, C channels.
@@ -35,6 +35,29 @@ def normalization(
         The result, the mean `(C,)` and `1 / sqrt(variance + epsilon)`, `(C,)`; the two carry no gradient.
     """
     return torch.ops.lamina.normalization(x, gamma, beta, residual, relu, epsilon)
+
+
+def scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+    """`relu(x * scale + shift + residual)` in one pass, where no gradient is wanted: a normalization at inference.
+
+    Args:
+        x: `(..., C)`, float32.
+        scale: `(C,)`.
+        shift: `(C,)`.
+        residual: of the shape of `x`, or `None`.
+        relu: whether what is below zero becomes zero.
+    """
+    return torch.ops.lamina.scaled_sum(x, scale, shift, residual, relu)
+
+
+def _scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+    x, residual = x.contiguous(), None if residual is None else residual.contiguous()
+    y = torch.empty_like(x)
+    _function("lamina_normalization_apply")(
+        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), relu,
+        *map(_address, (x, scale, shift, residual, y)),
+    )  # fmt: skip
+    return y
 
 
 def _forward(
@@ -83,7 +106,8 @@ def _function(name: str) -> Callable[..., None]:
     numbers: list[Any] = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int]
     forward = name.endswith("forward")
     numbers += [ctypes.c_float, ctypes.c_int] if forward else [ctypes.c_int]
-    function.argtypes = [*numbers, *[ctypes.c_void_p] * (7 if forward else 10)]
+    count = {"forward": 7, "backward": 10, "apply": 5}[name.rpartition("_")[2]]
+    function.argtypes = [*numbers, *[ctypes.c_void_p] * count]
     function.restype = None
     return function
 
@@ -99,4 +123,9 @@ operator(
     _shapes,
     _save,
     _gradients,
+)
+operator(
+    "scaled_sum(Tensor x, Tensor scale, Tensor shift, Tensor? residual, bool relu) -> Tensor",
+    _scaled_sum,
+    lambda x, scale, shift, residual, relu: x.new_empty(x.shape),
 )

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from lamina.errors import ShapeError
 from lamina.kernels.recurrence import gru_biases
-from lamina.kernels.select import native
-from lamina.kernels.sequences import sequence
+from lamina.kernels.sequences import sequence, suits
 
 # Added to what a gate's activation sees at a padded step: beyond any sum of weights, and finite in its dtype.
 _SATURATED, _SATURATED_HALF = 1e30, 1e4
@@ -55,7 +54,7 @@ def simple_rnn(
         >>> y.flatten().tolist()
         [1.0, 2.0]
     """
-    if native("recurrence", x, h, kernel, recurrent_kernel, bias):
+    if suits(x, h, kernel, recurrent_kernel, bias):
         _check(x, [h], kernel, recurrent_kernel)
         (outputs,), last = sequence(f"rnn_{activation}", x, [h], kernel, recurrent_kernel, bias, mask, sequences)
         return outputs, last
@@ -98,7 +97,7 @@ def lstm(
         >>> y.shape, bool((y[:, -1] == h).all())
         (torch.Size([2, 3, 4]), True)
     """
-    if native("recurrence", x, h, c, kernel, recurrent_kernel, bias):
+    if suits(x, h, c, kernel, recurrent_kernel, bias):
         _check(x, [h, c], kernel, recurrent_kernel)
         (outputs, carry), last = sequence("lstm", x, [h, c], kernel, recurrent_kernel, bias, mask, sequences)
         return outputs, last, carry
@@ -137,7 +136,7 @@ def gru(
         >>> y.shape, h.shape
         (torch.Size([2, 3, 4]), torch.Size([2, 4]))
     """
-    if native("recurrence", x, h, kernel, recurrent_kernel, bias):
+    if suits(x, h, kernel, recurrent_kernel, bias):
         _check(x, [h], kernel, recurrent_kernel)
         (outputs,), last = sequence("gru", x, [h], kernel, recurrent_kernel, bias, mask, sequences)
         return outputs, last

@@ -1,7 +1,8 @@
 """LSTM, GRU and SimpleRNN over whole sequences in lamina's own kernel: the operator `lamina::sequence`.
 
 Each thread takes some rows of the batch through all steps, so that no thread ever waits for another; weights stay in
-its cache, gates in its registers. A mask is a look at one byte a step.
+its cache, gates in its registers. A mask is a look at one byte a step. Under autocast to bfloat16 the products are of
+bfloat16, where the processor has instructions for them; gates and states stay float32.
 
 Shapes: B batch, T steps, F features, U units, G gates.
 """
@@ -16,9 +17,30 @@ from torch import Tensor
 
 from lamina.kernels.native import library
 from lamina.kernels.native.operator import operator
+from lamina.kernels.select import native
 
 _KINDS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3}
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+def suits(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether the operator can take these tensors, as they are or as autocast would have them.
+
+    Args:
+        x: the sequences.
+        others: states and weights; `None` for those that are not there.
+
+    Example:
+        >>> suits(torch.zeros(1, 2, 3, dtype=torch.float64))
+        False
+    """
+    if not torch.is_autocast_enabled("cpu"):
+        return native("recurrence", x, *others)
+    if torch.get_autocast_dtype("cpu") is not torch.bfloat16:
+        return False
+    with torch.autocast("cpu", enabled=False):
+        wide = (t.dtype in (torch.float32, torch.bfloat16) for t in (x, *others) if t is not None)
+        return all(wide) and x.device.type == "cpu" and native("recurrence")
 
 
 def sequence(
@@ -31,11 +53,11 @@ def sequence(
     mask: Tensor | None,
     sequences: bool,
 ) -> tuple[list[Tensor], Tensor]:
-    """The network `kind` along `x`; `kernels.select.native` says whether it can be had.
+    """The network `kind` along `x`; `suits` says whether it can be had.
 
     Args:
         kind: `"lstm"`, `"gru"`, `"rnn_tanh"` or `"rnn_relu"`.
-        x: `(B, T, F)`, float32.
+        x: `(B, T, F)`, float32; under autocast bfloat16 as well, and the results are bfloat16 then.
         states: before the first step: `(B, U)`, of an LSTM that and the carry.
         kernel: `(F, G * U)`, gates in Keras's order.
         recurrent_kernel: `(U, G * U)`.
@@ -46,10 +68,23 @@ def sequence(
     Returns:
         The outputs `(B, T, U)` or `(B, U)` and, of an LSTM, the last carry; and the last state.
     """
+    if torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            wide = [None if t is None else t.float() for t in (x, *states, kernel, recurrent_kernel, bias)]
+            x, *states, kernel, recurrent_kernel = wide[:-1]  # type: ignore[assignment]
+            outputs, last = _sequence(kind, x, states, kernel, recurrent_kernel, wide[-1], mask, sequences, True)  # type: ignore[arg-type]
+        return [t.bfloat16() for t in outputs], last.bfloat16()
+    return _sequence(kind, x, states, kernel, recurrent_kernel, bias, mask, sequences, False)
+
+
+def _sequence(
+    kind: str, x: Tensor, states: list[Tensor], kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor | None,
+    mask: Tensor | None, sequences: bool, short: bool,
+) -> tuple[list[Tensor], Tensor]:  # fmt: skip
     h, c = states[0], states[1] if len(states) > 1 else None
     given = (x, h, c, kernel, recurrent_kernel, bias)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    y, last, carry, *_ = torch.ops.lamina.sequence(kind, *given, mask, sequences, keep)
+    y, last, carry, *_ = torch.ops.lamina.sequence(kind, *given, mask, sequences, keep, short)
     outputs = y if sequences else last
     if mask is not None:  # the kernel gives the first state where nothing has come yet
         started = mask.cumsum(1) > 0
@@ -59,9 +94,9 @@ def sequence(
 
 def _forward(
     kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor | None,
-    mask: Tensor | None, sequences: bool, keep: bool,
+    mask: Tensor | None, sequences: bool, keep: bool, short: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    call = _Call(kind, x, h, c, kernel, recurrent_kernel, mask)
+    call = _Call(kind, x, h, c, kernel, recurrent_kernel, mask, short)
     bias = None if bias is None else bias.contiguous()
     needs_y = sequences or (keep and mask is not None)
     y = h.new_empty((*x.shape[:2], call.units) if needs_y else 0)
@@ -73,7 +108,7 @@ def _forward(
 
 def _shapes(
     kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor | None,
-    mask: Tensor | None, sequences: bool, keep: bool,
+    mask: Tensor | None, sequences: bool, keep: bool, short: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     y = h.new_empty((*x.shape[:2], h.shape[1]) if sequences or (keep and mask is not None) else 0)
     room = x.shape[0] * x.shape[1] * h.shape[1] if keep else 0
@@ -81,7 +116,7 @@ def _shapes(
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
-    kind, x, h, c, kernel, recurrent_kernel, bias, mask, _, _ = arguments
+    kind, x, h, c, kernel, recurrent_kernel, bias, mask, _, _, ctx.short = arguments
     y, _, _, gates, states = results
     ctx.kind, ctx.needs_x = kind, x.requires_grad
     ctx.mark_non_differentiable(gates, states)
@@ -91,7 +126,7 @@ def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> 
 
 def _gradients(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *_: Any) -> tuple[Any, ...]:
     x, h, c, kernel, recurrent_kernel, bias, mask, y, gates, states = ctx.saved_tensors
-    call = _Call(ctx.kind, x, h, c, kernel, recurrent_kernel, mask)
+    call = _Call(ctx.kind, x, h, c, kernel, recurrent_kernel, mask, ctx.short)
     dx = torch.empty(x.shape) if ctx.needs_x else None
     dh0, dc0 = torch.empty_like(h), None if c is None else torch.empty_like(c)
     of_kernels = [torch.empty(weight.shape) for weight in (kernel, recurrent_kernel)]
@@ -100,16 +135,18 @@ def _gradients(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None
     call.run(
         "backward", *call.common(), y, _or_none(gates), states, *incoming, dx, dh0, dc0, *of_kernels, of_bias
     )  # fmt: skip
-    return None, dx, dh0, dc0, *of_kernels, of_bias, None, None, None
+    return None, dx, dh0, dc0, *of_kernels, of_bias, None, None, None, None
 
 
 class _Call:
     """One call of the kernel: its tensors, laid out as it reads them, and their sizes."""
 
     def __init__(
-        self, kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent: Tensor, mask: Tensor | None
-    ) -> None:
-        self.kind = kind
+        self, kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent: Tensor, mask: Tensor | None,
+        short: bool,
+    ) -> None:  # fmt: skip
+        found: Any = library("recurrence")
+        self.kind, self.short = kind, int(short and found.lamina_recurrence_short())
         self.batch, self.steps, self.features = x.shape
         self.units = recurrent.shape[0]
         self.x = x if x.stride(2) == 1 or self.features == 1 else x.contiguous()
@@ -135,7 +172,9 @@ class _Call:
         """Call the C function with tensors as addresses."""
         function: Any = getattr(library("recurrence"), f"lamina_recurrence_{direction}")
         sizes = (self.batch, self.steps, self.features, self.units)
-        function(_KINDS[self.kind], *map(ctypes.c_int64, sizes), torch.get_num_threads(), *map(_argument, values))
+        function(
+            _KINDS[self.kind], *map(ctypes.c_int64, sizes), torch.get_num_threads(), self.short, *map(_argument, values)
+        )
 
 
 def _argument(value: Any) -> Any:
@@ -151,7 +190,7 @@ def _or_none(tensor: Tensor) -> Tensor | None:
 
 operator(
     "sequence(str kind, Tensor x, Tensor h, Tensor? c, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, "
-    "Tensor? mask, bool sequences, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "Tensor? mask, bool sequences, bool keep, bool short) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _forward,
     _shapes,
     _save,

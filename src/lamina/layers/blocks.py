@@ -18,7 +18,9 @@ from lamina.engine.rewrite import Found, Readers, unwatched
 from lamina.engine.symbolic import Node, SymbolicTensor
 from lamina.kernels import images
 from lamina.kernels.activations import ACTIVATIONS
+from lamina.kernels.batch_statistics import scaled_sum
 from lamina.kernels.conv import conv
+from lamina.kernels.select import native
 from lamina.layers.activation import ReLU
 from lamina.layers.convolution import Conv2D
 from lamina.layers.core import Activation
@@ -161,9 +163,21 @@ def _as_one(parts: dict[str, Any], x: Tensor, other: Tensor | None) -> Tensor | 
             x = _convolved({"pad": parts.get("pad"), "conv": parts["conv"]}, x, "linear")
         y = norm.follow(x, other, activation == "relu")
         return y if activation in ("linear", "relu") else ACTIVATIONS[str(activation)](y)
-    if "conv" in parts and not torch.is_grad_enabled():
+    if torch.is_grad_enabled():
+        return None
+    if "conv" in parts:
         return _folded(parts, x, other, activation or "linear")
-    return None
+    if activation not in ("linear", "relu") or not native("normalization", x, other):
+        return None
+    return scaled_sum(x, *_as_factor(norm, None), other, activation == "relu")
+
+
+def _as_factor(norm: BatchNormalization, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A normalization by its moving averages as a factor and an offset, of what comes before a `bias` is added."""
+    scale = torch.rsqrt(norm.moving_variance + norm.epsilon)
+    scale = scale if norm.gamma is None else scale * norm.gamma
+    mean = norm.moving_mean if bias is None else norm.moving_mean - bias
+    return scale, -scale * mean if norm.beta is None else torch.addcmul(norm.beta, scale, mean, value=-1.0)
 
 
 def _window(parts: dict[str, Any], activation: str) -> images.Window:
@@ -197,10 +211,7 @@ def _convolved(parts: dict[str, Any], x: Tensor, activation: str) -> Tensor:
 def _folded(parts: dict[str, Any], x: Tensor, other: Tensor | None, activation: str) -> Tensor | None:
     """The block at inference: the normalization as a factor and an offset of the convolution's sums."""
     layer, norm = parts["conv"], parts["norm"]
-    scale = torch.rsqrt(norm.moving_variance + norm.epsilon)
-    scale = scale if norm.gamma is None else scale * norm.gamma
-    shift = norm.moving_mean if layer.bias is None else norm.moving_mean - layer.bias
-    shift = -scale * shift if norm.beta is None else torch.addcmul(norm.beta, scale, shift, value=-1.0)
+    scale, shift = _as_factor(norm, layer.bias)
     window = _window({**parts, "pool": None}, activation)
     inside = parts.get("pad") is None or isinstance(window.padding, tuple)
     plain = layer.groups == 1 and max(layer.dilation_rate) == 1 and inside

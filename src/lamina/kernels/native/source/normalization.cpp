@@ -67,6 +67,14 @@ void normalize(const Rows& r, const float* x, const float* residual, const float
     });
 }
 
+void apply(const Rows& r, const float* x, const float* residual, int relu, const float* scale, const float* shift,
+           int64_t first, int64_t last, float* y) {
+    if (residual && relu) normalize<true, true>(r, x, residual, scale, shift, first, last, y);
+    else if (residual) normalize<true, false>(r, x, residual, scale, shift, first, last, y);
+    else if (relu) normalize<false, true>(r, x, residual, scale, shift, first, last, y);
+    else normalize<false, false>(r, x, residual, scale, shift, first, last, y);
+}
+
 template <bool RELU>
 void sums_back(const Rows& r, const float* dy, const float* x, const float* y, const float* mean, int64_t first, int64_t last,
                float* sum, float* product) {
@@ -138,12 +146,22 @@ void lamina_normalization_forward(int64_t rows, int64_t channels, int threads, f
 #pragma omp for schedule(static, 1)
         for (int p = 0; p < threads; p++) {
             const int64_t first = p * rows / threads, last = (p + 1) * rows / threads;
-            if (residual && relu) normalize<true, true>(r, x, residual, scale.data, shift.data, first, last, y);
-            else if (residual) normalize<true, false>(r, x, residual, scale.data, shift.data, first, last, y);
-            else if (relu) normalize<false, true>(r, x, residual, scale.data, shift.data, first, last, y);
-            else normalize<false, false>(r, x, residual, scale.data, shift.data, first, last, y);
+            apply(r, x, residual, relu, scale.data, shift.data, first, last, y);
         }
     }
+}
+
+// y = relu?(x * scale + shift + residual?)
+void lamina_normalization_apply(int64_t rows, int64_t channels, int threads, int relu, const float* x, const float* scale,
+                                const float* shift, const float* residual, float* y) {
+    const Rows r = {rows, channels};
+    Aligned s(r.lines()), t(r.lines());
+    std::memcpy(s.data, scale, channels * sizeof(float));
+    std::memcpy(t.data, shift, channels * sizeof(float));
+    threads = parts(threads, rows);
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int p = 0; p < threads; p++)
+        apply(r, x, residual, relu, s.data, t.data, p * rows / threads, (p + 1) * rows / threads, y);
 }
 
 // `y` only with relu; `dresidual`, `dgamma` and `dbeta` may be null.

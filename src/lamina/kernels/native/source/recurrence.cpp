@@ -1,4 +1,5 @@
-// LSTM, GRU and SimpleRNN over whole sequences, forward and backward, float32.
+// LSTM, GRU and SimpleRNN over whole sequences, forward and backward, in float32; where the processor can, products of
+// bfloat16 on request (`SHORT`), with everything else in float32.
 //
 // Rows of a batch do not depend on each other, so each thread takes some rows through all steps and never waits for
 // another. The weights of input, state and bias are one matrix of K = F + U + 1 rows, cut into blocks of four vectors of
@@ -97,6 +98,63 @@ void pack_back(const Sizes& s, const float* packed, int64_t first, int64_t count
                 }
 }
 
+#if HAS_SHORT
+// The packed weights (blocks, K, BLOCK) as pairs of rows: (blocks, pairs, BLOCK, 2).
+void pack_short(const float* packed, int64_t blocks, int64_t depth, int64_t columns, brief* shorts) {
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t k = 0; k < depth; k += 2)
+            for (int64_t j = 0; j < columns; j += LANES, shorts += 2 * LANES) {
+                const float* even = packed + (b * depth + k) * columns + j;
+                store_pairs(shorts, paired(load(even), k + 1 < depth ? load(even + columns) : vec{}));
+            }
+}
+
+template <int R>
+INLINE void product(const brief* inputs, int64_t stride, const brief* weights, int64_t depth, vec (&sums)[R][4]) {
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int g = 0; g < 4; g++) sums[r][g] = vec{};
+    for (int64_t k = 0; k < depth; k += 2, weights += 2 * BLOCK) {
+        ivec w[4];
+        UNROLL for (int g = 0; g < 4; g++) w[g] = load_pairs(weights + g * 2 * LANES);
+        UNROLL for (int r = 0; r < R; r++) {
+            const ivec a = splat_pair(inputs + r * stride + k);
+            UNROLL for (int g = 0; g < 4; g++) sums[r][g] = dot_pairs(sums[r][g], a, w[g]);
+        }
+    }
+}
+
+template <int R>
+void product_back(const brief* gradients, int64_t block_stride, const brief* turned, int64_t blocks, float* result, int64_t stride) {
+    vec sums[R][2];
+    UNROLL for (int r = 0; r < R; r++) sums[r][0] = sums[r][1] = vec{};
+    for (int64_t b = 0; b < blocks; b++)
+        for (int j = 0; j < BLOCK; j += 2, turned += 4 * LANES) {
+            const ivec w0 = load_pairs(turned), w1 = load_pairs(turned + 2 * LANES);
+            UNROLL for (int r = 0; r < R; r++) {
+                const ivec a = splat_pair(gradients + b * block_stride + r * BLOCK + j);
+                sums[r][0] = dot_pairs(sums[r][0], a, w0);
+                sums[r][1] = dot_pairs(sums[r][1], a, w1);
+            }
+        }
+    UNROLL for (int r = 0; r < R; r++) store(result + r * stride, sums[r][0]), store(result + r * stride + LANES, sums[r][1]);
+}
+
+// inputs (pairs of rows, stride, 2), gradients (pairs of rows, BLOCK, 2)
+template <int R>
+void outer(const brief* inputs, int64_t stride, const brief* gradients, int64_t count, float* weights) {
+    vec sums[R][4];
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int g = 0; g < 4; g++) sums[r][g] = load(weights + r * BLOCK + g * LANES);
+    for (int64_t n = 0; n < count; n += 2, inputs += 2 * stride, gradients += 2 * BLOCK) {
+        ivec d[4];
+        UNROLL for (int g = 0; g < 4; g++) d[g] = load_pairs(gradients + g * 2 * LANES);
+        UNROLL for (int r = 0; r < R; r++) {
+            const ivec a = splat_pair(inputs + 2 * r);
+            UNROLL for (int g = 0; g < 4; g++) sums[r][g] = dot_pairs(sums[r][g], a, d[g]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int g = 0; g < 4; g++) store(weights + r * BLOCK + g * LANES, sums[r][g]);
+}
+#endif
+
 // sums[r] = inputs[r] @ block, one row of four vectors each
 template <int R>
 INLINE void product(const float* inputs, int64_t stride, const float* weights, int64_t depth, vec (&sums)[R][4]) {
@@ -110,6 +168,9 @@ INLINE void product(const float* inputs, int64_t stride, const float* weights, i
         }
     }
 }
+
+// Numbers of a row of a panel: K, rounded up to pairs, and room for the units behind the last.
+INLINE int64_t line_of(const Sizes& s) { return (s.depth() + 1) / 2 * 2 + BLOCK; }
 
 // What the gates make of their sums for the units of one block and row. `gates` and `state` are what is kept.
 template <int KIND>
@@ -145,54 +206,70 @@ struct Forward {
     float *gates, *states;       // may be null together
 };
 
-template <int KIND, int R>
-void rows_forward(const Forward& f, const float* packed, const float* inputs, float* next, const float* const* before,
-                  float* const* state, float* const* gates) {
+// Numbers into and out of the panels that products read.
+INLINE void put(float* to, const float* from, int64_t count) { std::memcpy(to, from, count * sizeof(float)); }
+INLINE void get(float* to, const float* from, int64_t count) { std::memcpy(to, from, count * sizeof(float)); }
+#if HAS_SHORT
+INLINE void put(brief* to, const float* from, int64_t count) {
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) store_brief(to + i, load(from + i));
+    for (; i < count; i++) to[i] = to_brief(from[i]);
+}
+INLINE void get(float* to, const brief* from, int64_t count) {
+    for (int64_t i = 0; i < count; i++) to[i] = to_float(from[i]);
+}
+#endif
+
+template <int KIND, int R, typename Number>
+void rows_forward(const Forward& f, const Number* packed, int64_t size, const Number* inputs, Number* next,
+                  const float* const* before, float* const* state, float* const* gates) {
     const int64_t depth = f.s.depth(), width = f.s.width();
     for (int64_t b = 0; b < f.s.blocks(); b++) {
         vec z[R][4];
-        product<R>(inputs, depth + BLOCK, packed + b * depth * BLOCK, depth, z);
+        product<R>(inputs, line_of(f.s), packed + b * size, depth, z);
         UNROLL for (int r = 0; r < R; r++) {
             alignas(64) float h[BLOCK];
             advance<KIND>(z[r], before[r] + b * width, h, state[r] + b * width, gates[r] ? gates[r] + b * BLOCK : nullptr);
             // The columns behind the last unit meet the constant 1, which is written again afterwards.
-            std::memcpy(next + r * (depth + BLOCK) + f.s.features + b * width, h, width * sizeof(float));
+            put(next + r * line_of(f.s) + f.s.features + b * width, h, width);
         }
     }
 }
 
-template <int KIND>
-void some_rows(int count, const Forward& f, const float* packed, const float* inputs, float* next,
+template <int KIND, typename Number>
+void some_rows(int count, const Forward& f, const Number* packed, int64_t size, const Number* inputs, Number* next,
                const float* const* before, float* const* state, float* const* gates) {
     switch (count) {
-        case 1: return rows_forward<KIND, 1>(f, packed, inputs, next, before, state, gates);
-        case 2: return rows_forward<KIND, 2>(f, packed, inputs, next, before, state, gates);
+        case 1: return rows_forward<KIND, 1>(f, packed, size, inputs, next, before, state, gates);
+        case 2: return rows_forward<KIND, 2>(f, packed, size, inputs, next, before, state, gates);
 #if defined(__AVX512F__)
-        case 3: return rows_forward<KIND, 3>(f, packed, inputs, next, before, state, gates);
-        case 4: return rows_forward<KIND, 4>(f, packed, inputs, next, before, state, gates);
-        case 5: return rows_forward<KIND, 5>(f, packed, inputs, next, before, state, gates);
-        case 6: return rows_forward<KIND, 6>(f, packed, inputs, next, before, state, gates);
+        case 3: return rows_forward<KIND, 3>(f, packed, size, inputs, next, before, state, gates);
+        case 4: return rows_forward<KIND, 4>(f, packed, size, inputs, next, before, state, gates);
+        case 5: return rows_forward<KIND, 5>(f, packed, size, inputs, next, before, state, gates);
+        case 6: return rows_forward<KIND, 6>(f, packed, size, inputs, next, before, state, gates);
 #endif
     }
 }
 
 // The rows `first` to `last` through all steps.
-template <int KIND>
-void forward(const Forward& f, const float* packed, int64_t first, int64_t last) {
+template <int KIND, typename Number>
+void forward(const Forward& f, const Number* packed, int64_t size, int64_t first, int64_t last) {
     const FlushDenormals flush;
     const Sizes& s = f.s;
-    const int64_t rows = last - first, depth = s.depth(), padded = s.padded(), line = depth + BLOCK;
-    Aligned panels(2 * rows * line), own(3 * rows * padded);
-    std::fill_n(panels.data, 2 * rows * line, 0.0f);
+    const int64_t rows = last - first, depth = s.depth(), padded = s.padded(), line = line_of(s);
+    Aligned room(2 * rows * line), own(3 * rows * padded);
+    Number* panels = (Number*)room.data;
+    std::fill_n(panels, 2 * rows * line, (Number)0);
+    const float one = 1.0f;
     std::fill_n(own.data, 3 * rows * padded, 0.0f);
     float* memory[3] = {own.data, own.data + rows * padded, own.data + 2 * rows * padded};
     for (int64_t r = 0; r < rows; r++) {
-        std::memcpy(panels.data + r * line + s.features, f.h0 + (first + r) * s.units, s.units * sizeof(float));
+        put(panels + r * line + s.features, f.h0 + (first + r) * s.units, s.units);
         std::memcpy(memory[2] + r * padded, (KIND == LSTM ? f.c0 : f.h0) + (first + r) * s.units, s.units * sizeof(float));
     }
     const int64_t groups = (rows + ROWS - 1) / ROWS;
     for (int64_t t = 0; t < s.steps; t++) {
-        float *now = panels.data + (t % 2) * rows * line, *next = panels.data + ((t + 1) % 2) * rows * line;
+        Number *now = panels + (t % 2) * rows * line, *next = panels + ((t + 1) % 2) * rows * line;
         const auto before = [&](int64_t r) {
             return t == 0 ? memory[2] + r * padded
                    : f.states ? f.states + ((t - 1) * s.batch + first + r) * padded
@@ -203,8 +280,9 @@ void forward(const Forward& f, const float* packed, int64_t first, int64_t last)
         };
         const auto kept = [&](int64_t r) { return f.gates ? f.gates + (t * s.batch + first + r) * s.blocks() * BLOCK : nullptr; };
         for (int64_t r = 0; r < rows; r++) {
-            std::memcpy(now + r * line, f.x + (first + r) * f.x_batch + t * f.x_step, s.features * sizeof(float));
-            now[r * line + depth - 1] = 1.0f;
+            put(now + r * line, f.x + (first + r) * f.x_batch + t * f.x_step, s.features);
+            put(now + r * line + depth - 1, &one, 1);
+            now[r * line + depth] = 0;  // what a pair may read
         }
         for (int64_t g = 0; g < groups; g++) {
             const int64_t begin = g * rows / groups, end = (g + 1) * rows / groups;
@@ -212,17 +290,17 @@ void forward(const Forward& f, const float* packed, int64_t first, int64_t last)
             float *state[ROWS], *gates[ROWS];
             for (int64_t r = begin; r < end; r++)
                 old[r - begin] = before(r), state[r - begin] = after(r), gates[r - begin] = kept(r);
-            some_rows<KIND>(end - begin, f, packed, now + begin * line, next + begin * line, old, state, gates);
+            some_rows<KIND>(end - begin, f, packed, size, now + begin * line, next + begin * line, old, state, gates);
         }
         for (int64_t r = 0; r < rows; r++) {
-            float* h = next + r * line + s.features;
+            Number* h = next + r * line + s.features;
             if (f.mask && !f.mask[(first + r) * s.steps + t]) {  // nothing happened
-                std::memcpy(h, now + r * line + s.features, s.units * sizeof(float));
+                std::memcpy(h, now + r * line + s.features, s.units * sizeof(Number));
                 std::memcpy(after(r), before(r), padded * sizeof(float));
             }
-            if (f.y) std::memcpy(f.y + ((first + r) * s.steps + t) * s.units, h, s.units * sizeof(float));
+            if (f.y) get(f.y + ((first + r) * s.steps + t) * s.units, h, s.units);
             if (t + 1 == s.steps) {
-                std::memcpy(f.h_last + (first + r) * s.units, h, s.units * sizeof(float));
+                get(f.h_last + (first + r) * s.units, h, s.units);
                 if (KIND == LSTM) std::memcpy(f.c_last + (first + r) * s.units, after(r), s.units * sizeof(float));
             }
         }
@@ -254,10 +332,11 @@ void product_back(const float* gradients, int64_t block_stride, const float* tur
     UNROLL for (int r = 0; r < R; r++) store(result + r * stride, sums[r][0]), store(result + r * stride + LANES, sums[r][1]);
 }
 
-void rows_back(int64_t count, const float* gradients, int64_t block_stride, const float* turned, int64_t blocks,
+template <typename Number>
+void rows_back(int64_t count, const Number* gradients, int64_t block_stride, const Number* turned, int64_t blocks,
                int64_t columns, float* result, int64_t stride) {
     for (int64_t n = 0; n < columns; n++) {
-        const float* w = turned + n * blocks * BLOCK * 2 * LANES;
+        const Number* w = turned + n * blocks * BLOCK * 2 * LANES;
         int64_t r = 0;
         for (; r + BACK_ROWS <= count; r += BACK_ROWS)
             product_back<BACK_ROWS>(gradients + r * BLOCK, block_stride, w, blocks, result + r * stride + n * 2 * LANES, stride);
@@ -313,8 +392,8 @@ INLINE void retreat(vec dh, float* carry, const float* gates, const float* state
     }
 }
 
-template <int KIND>
-void backward(const Backward& b, const float* turned_x, const float* turned_h, float* gradient, int64_t first, int64_t last) {
+template <int KIND, typename Number>
+void backward(const Backward& b, const Number* turned_x, const Number* turned_h, float* gradient, int64_t first, int64_t last) {
     const FlushDenormals flush;
     const Forward& f = b.f;
     const Sizes& s = f.s;
@@ -322,8 +401,10 @@ void backward(const Backward& b, const float* turned_x, const float* turned_h, f
     const int64_t rows = last - first, depth = s.depth(), padded = s.padded(), blocks = s.blocks(), width = s.width();
     const int64_t columns_h = (s.units + wide - 1) / wide, columns_x = (s.features + wide - 1) / wide;
     const int64_t state_line = std::max(columns_h * wide, padded), x_line = columns_x * wide;
-    const int64_t chunk = STEPS * rows, line = depth + ROWS;
+    constexpr bool is_short = !std::is_same<Number, float>::value;
+    const int64_t chunk = (STEPS * rows + 1) / 2 * 2, line = depth + LANES;
     Aligned dz(blocks * chunk * BLOCK), inputs(chunk * line), dh(rows * state_line), direct(rows * padded);
+    Aligned shorts(is_short ? blocks * chunk * BLOCK : 1), pairs(is_short ? chunk * line : 1);
     Aligned carry(rows * padded), tanhs(2 * rows * padded), dx(rows * x_line + 1), start(rows * padded);
     std::fill_n(inputs.data, chunk * line, 0.0f);
     std::fill_n(dh.data, rows * state_line, 0.0f);
@@ -386,7 +467,14 @@ void backward(const Backward& b, const float* turned_x, const float* turned_h, f
                 }
             input[depth - 1] = 1.0f;
         }
-        const float* now = dz.data + filled * BLOCK;
+        const Number* now = (const Number*)dz.data + filled * BLOCK;
+#if HAS_SHORT
+        if constexpr (is_short) {
+            for (int64_t k = 0; k < blocks; k++)
+                put((brief*)shorts.data + k * chunk * BLOCK, dz.data + (k * chunk + filled) * BLOCK, rows * BLOCK);
+            now = (const Number*)shorts.data;
+        }
+#endif
         rows_back(rows, now, chunk * BLOCK, turned_h, blocks, columns_h, dh.data, state_line);
         if (KIND == GRU || f.mask)
             for (int64_t r = 0; r < rows; r++)
@@ -400,13 +488,39 @@ void backward(const Backward& b, const float* turned_x, const float* turned_h, f
                 std::memcpy(b.dx + ((first + r) * s.steps + t) * s.features, dx.data + r * x_line, s.features * sizeof(float));
         }
         filled += rows;
-        if (filled == chunk || t == 0) {
+        if (filled == STEPS * rows || t == 0) {
+            const Number* all = (const Number*)inputs.data;
+#if HAS_SHORT
+            if constexpr (is_short) {
+                if (filled % 2) {
+                    std::fill_n(inputs.data + filled * line, line, 0.0f);
+                    for (int64_t k = 0; k < blocks; k++) std::fill_n(dz.data + (k * chunk + filled) * BLOCK, BLOCK, 0.0f);
+                }
+                for (int64_t n = 0; n < filled; n += 2)
+                    for (int64_t k = 0; k < depth; k += LANES) {
+                        const float* even = inputs.data + n * line + k;
+                        store_pairs((brief*)pairs.data + n * line + 2 * k, paired(load(even), load(even + line)));
+                    }
+                all = (const Number*)pairs.data;
+            }
+#endif
             for (int64_t k = 0; k < blocks; k++) {
-                const float* d = dz.data + k * chunk * BLOCK;
+                const Number* d = (const Number*)dz.data + k * chunk * BLOCK;
+#if HAS_SHORT
+                if constexpr (is_short) {
+                    for (int64_t n = 0; n < filled; n += 2)
+                        for (int j = 0; j < BLOCK; j += LANES) {
+                            const float* even = dz.data + (k * chunk + n) * BLOCK + j;
+                            store_pairs((brief*)shorts.data + n * BLOCK + 2 * j, paired(load(even), load(even + BLOCK)));
+                        }
+                    d = (const Number*)shorts.data;
+                }
+#endif
                 float* w = gradient + k * depth * BLOCK;
+                const int64_t each = is_short ? 2 : 1;
                 int64_t row = 0;
-                for (; row + ROWS <= depth; row += ROWS) outer<ROWS>(inputs.data + row, line, d, filled, w + row * BLOCK);
-                for (; row < depth; row++) outer<1>(inputs.data + row, line, d, filled, w + row * BLOCK);
+                for (; row + ROWS <= depth; row += ROWS) outer<ROWS>(all + row * each, line, d, filled, w + row * BLOCK);
+                for (; row < depth; row++) outer<1>(all + row * each, line, d, filled, w + row * BLOCK);
             }
             filled = 0;
         }
@@ -431,6 +545,9 @@ void over_kinds(int kind, F f) {
 
 extern "C" {
 
+// Whether products of bfloat16 can be had.
+int lamina_recurrence_short() { return HAS_SHORT; }
+
 // How many floats the workspace has for the gates and for the states.
 void lamina_recurrence_sizes(int kind, int64_t batch, int64_t steps, int64_t units, int64_t* gates, int64_t* states) {
     const Sizes s = {batch, steps, 0, units, kind};
@@ -438,7 +555,7 @@ void lamina_recurrence_sizes(int kind, int64_t batch, int64_t steps, int64_t uni
     *states = steps * batch * s.padded();
 }
 
-void lamina_recurrence_forward(int kind, int64_t batch, int64_t steps, int64_t features, int64_t units, int threads,
+void lamina_recurrence_forward(int kind, int64_t batch, int64_t steps, int64_t features, int64_t units, int threads, int short_products,
                                const float* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
                                const uint8_t* mask, const float* kernel, int64_t kernel_row, int64_t kernel_column,
                                const float* recurrent, int64_t recurrent_row, int64_t recurrent_column, const float* bias,
@@ -448,16 +565,29 @@ void lamina_recurrence_forward(int kind, int64_t batch, int64_t steps, int64_t f
     Aligned packed(s.blocks() * s.depth() * BLOCK);
     pack(s, {kernel, recurrent, bias, {kernel_row, kernel_column}, {recurrent_row, recurrent_column}}, packed.data);
     threads = (int)std::max<int64_t>(1, std::min<int64_t>(threads, batch));
+    const int64_t pairs = (s.depth() + 1) / 2 * 2 * BLOCK;
+    Aligned shorts(short_products ? s.blocks() * pairs / 2 : 1);
+#if HAS_SHORT
+    if (short_products) pack_short(packed.data, s.blocks(), s.depth(), BLOCK, (brief*)shorts.data);
+#endif
     over_kinds(kind, [&](auto k) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-        for (int part = 0; part < threads; part++)
-            forward<decltype(k)::value>(f, packed.data, part * batch / threads, (part + 1) * batch / threads);
+        for (int part = 0; part < threads; part++) {
+            const int64_t first = part * batch / threads, last = (part + 1) * batch / threads;
+#if HAS_SHORT
+            if (short_products) {
+                forward<decltype(k)::value>(f, (const brief*)shorts.data, pairs, first, last);
+                continue;
+            }
+#endif
+            forward<decltype(k)::value>(f, packed.data, s.depth() * BLOCK, first, last);
+        }
     });
 }
 
 // `y` holds the outputs where the mask makes them differ from what gates and states say; dkernel (F, G * U),
 // drecurrent (U, G * U) and dbias (as the bias) are contiguous.
-void lamina_recurrence_backward(int kind, int64_t batch, int64_t steps, int64_t features, int64_t units, int threads,
+void lamina_recurrence_backward(int kind, int64_t batch, int64_t steps, int64_t features, int64_t units, int threads, int short_products,
                                 const float* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
                                 const uint8_t* mask, const float* kernel, int64_t kernel_row, int64_t kernel_column,
                                 const float* recurrent, int64_t recurrent_row, int64_t recurrent_column,
@@ -473,14 +603,29 @@ void lamina_recurrence_backward(int kind, int64_t batch, int64_t steps, int64_t 
     pack(s, {kernel, recurrent, nullptr, {kernel_row, kernel_column}, {recurrent_row, recurrent_column}}, packed.data);
     if (dx) pack_back(s, packed.data, 0, features, turned_x.data);
     pack_back(s, packed.data, features, units, turned_h.data);
+    const int64_t line_x = dx ? (features + wide - 1) / wide : 0, line_h = (units + wide - 1) / wide;
+    Aligned short_x(short_products ? line_x * line / 2 : 1), short_h(short_products ? line_h * line / 2 : 1);
+#if HAS_SHORT
+    if (short_products) {
+        pack_short(turned_x.data, line_x * s.blocks(), BLOCK, wide, (brief*)short_x.data);
+        pack_short(turned_h.data, line_h * s.blocks(), BLOCK, wide, (brief*)short_h.data);
+    }
+#endif
     threads = (int)std::max<int64_t>(1, std::min<int64_t>(threads, batch));
     Aligned gradients(threads * size);
     over_kinds(kind, [&](auto k) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
         for (int part = 0; part < threads; part++) {
             std::fill_n(gradients.data + part * size, size, 0.0f);
-            backward<decltype(k)::value>(b, turned_x.data, turned_h.data, gradients.data + part * size,
-                                         part * batch / threads, (part + 1) * batch / threads);
+            const int64_t first = part * batch / threads, last = (part + 1) * batch / threads;
+            float* own = gradients.data + part * size;
+#if HAS_SHORT
+            if (short_products) {
+                backward<decltype(k)::value>(b, (const brief*)short_x.data, (const brief*)short_h.data, own, first, last);
+                continue;
+            }
+#endif
+            backward<decltype(k)::value>(b, turned_x.data, turned_h.data, own, first, last);
         }
     });
     const int64_t all = s.gates() * units;

@@ -136,6 +136,43 @@ INLINE vec hyperbolic_tangent(vec x) {
     return s < 0.25f ? near : far;
 }
 
+// bfloat16: numbers of 16 bits, the upper half of a float. Products of pairs of them are added up in float32, at twice the
+// rate of products of floats, where the processor has an instruction for it.
+#if defined(__AVX512BF16__)
+#define HAS_SHORT 1
+typedef uint16_t brief;
+INLINE vec dot_pairs(vec sums, ivec a, ivec b) { return (vec)_mm512_dpbf16_ps((__m512)sums, (__m512bh)a, (__m512bh)b); }
+INLINE void store_brief(brief* p, vec v) { _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh((__m512)v)); }
+// Lane by lane a pair: `even` below, `odd` above.
+INLINE ivec paired(vec even, vec odd) {
+    static const uint16_t order[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
+    return (ivec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), both);
+}
+INLINE ivec load_pairs(const brief* p) { return (ivec)_mm512_loadu_si512(p); }
+INLINE void store_pairs(brief* p, ivec v) { _mm512_storeu_si512(p, (__m512i)v); }
+INLINE ivec splat_pair(const brief* p) {
+    int32_t pair;
+    std::memcpy(&pair, p, sizeof(pair));
+    return (ivec)_mm512_set1_epi32(pair);
+}
+INLINE brief to_brief(float x) {
+    brief lanes[LANES];
+    store_brief(lanes, splat(x));
+    return lanes[0];
+}
+INLINE float to_float(brief x) {
+    const uint32_t bits = (uint32_t)x << 16;
+    float y;
+    std::memcpy(&y, &bits, sizeof(y));
+    return y;
+}
+#else
+#define HAS_SHORT 0
+typedef uint16_t brief;
+#endif
+
 // While one lives, this thread takes and gives zero for numbers below the normal range. Intel's processors need a hundred
 // times as long for them, and gradients that vanish along a sequence are such numbers.
 struct FlushDenormals {
