@@ -216,3 +216,31 @@ def test_rows_are_gathered_into_page_locked_memory(staging):
     for batch in (rows.take(torch.empty(8, dtype=torch.int64), CUDA), rows.slice(0, 8, CUDA)):
         assert (batch.device, tuple(batch.shape)) == (CUDA, (8, 3))
     assert (staging.copies, staging.waits, len(staging.locked)) == (2, [], 2)
+
+
+# ---------------------------------------------------------------------- a step
+WAITING = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "_to_copy", "copy_")
+
+
+def test_forward_pass_loss_and_metrics_neither_wait_nor_copy_to_or_from_the_host(monkeypatch):
+    """No gradients: torch's autograd wants a real CUDA even for tensors without memory."""
+    x = layers.Input((8, 8, 3))
+    y = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(x))
+    y = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(layers.ReLU()(y)))
+    model = lamina.Model(x, layers.Dense(3, activation="softmax")(y))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.train()
+    monkeypatch.setattr(type(model), "get_metrics_result", lambda self: {})  # computed when read, which waits
+    with torch.no_grad(), FakeTensorMode():
+        for module in model.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(claimed(parameter))  # type: ignore[arg-type]
+            for name, buffer in module._buffers.items():
+                module._buffers[name] = claimed(buffer)  # type: ignore[arg-type]
+        model.__dict__["_loss_tracker"] = lamina.metrics.Mean(name="loss")
+        data = torch.empty(16, 8, 8, 3, device=CUDA), torch.empty(16, dtype=torch.int64, device=CUDA)
+        model.test_step(data)  # the metrics move to the device
+        with Operators() as operators:
+            model.test_step(data)
+    assert len(operators.of("native_batch_norm")) == len(operators.of("native_dropout")) == 1
+    assert [name for name, _, _ in operators.calls if name.startswith(WAITING)] == []

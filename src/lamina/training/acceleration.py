@@ -246,15 +246,15 @@ class Chooser:
         optimizer.zero_grad()  # the gradients lie where the next recorded pass will write
         undo.take()
         model.__dict__["_compiled_forward"] = self._candidate
-        try:
-            with update_noticed(optimizer) as begun:
+        with update_noticed(optimizer) as begun:
+            try:
                 return model.train_step(data)
-        except Exception as error:
-            if begun:  # then it is an error of the optimizer or of a metric, and the batch has counted
-                raise
-            failure = f"{type(error).__name__}: {error}"
-        finally:
-            model.__dict__["_compiled_forward"] = None
+            except Exception as error:
+                if begun:  # then it is an error of the optimizer or of a metric, and the batch has counted
+                    raise
+                failure = f"{type(error).__name__}: {error}"
+            finally:
+                model.__dict__["_compiled_forward"] = None
         undo.back()
         self._failed = True
         self.report.error = failure

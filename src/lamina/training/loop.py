@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -194,9 +195,7 @@ class Trainer(Evaluation):
         called = callback_list(callbacks, self, verbose, epochs=epochs, steps=adapter.num_batches, history=True)
         self.__dict__.update(stop_training=False, _labels=labels)
         wanted = _validation_epochs(validation_freq) if validation is not None else None
-        planned = adapter.num_batches and adapter.num_batches * (epochs - initial_epoch)
-        choosing = accelerated(self, self._chooser, self._device(), planned)
-        with modes_kept(self), Interrupts() as interrupts, watched(self, self._debug_nans), choosing:
+        with modes_kept(self), Interrupts() as interrupts, self._attended(adapter, epochs - initial_epoch):
             try:
                 called.on_train_begin()
                 logs: Any = {}
@@ -216,6 +215,13 @@ class Trainer(Evaluation):
         if interrupts.requested and on_interrupt == "raise":
             raise KeyboardInterrupt
         return self.history
+
+    @contextmanager
+    def _attended(self, adapter: DataAdapter, epochs: int) -> Iterator[None]:
+        """Watch for NaN and time the steps, where `compile` was told to."""
+        planned = None if adapter.num_batches is None else adapter.num_batches * epochs
+        with watched(self, self._debug_nans), accelerated(self, self._chooser, self._device(), planned):
+            yield
 
     def _one_epoch(
         self,
