@@ -196,10 +196,10 @@ def test_neither_validation_nor_what_else_is_between_epochs_is_timed():
     world = World()
     model = net(world)
     pause = LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(world, "now", world.now + 100.0))
-    fit(model, epochs=14, size=36, validation_data=(X, Y), callbacks=[pause])
+    fit(model, epochs=14, size=24, validation_data=(X, Y), callbacks=[pause])  # three steps, and laps of two
     assert model.acceleration.eager == pytest.approx(0.01)
     assert model.acceleration.compiled == pytest.approx(0.005)
-    assert_same(model, plain(14, 36, validation_data=(X, Y)))
+    assert_same(model, plain(14, 24, validation_data=(X, Y)))
 
 
 def test_validation_and_prediction_are_eager():
@@ -274,6 +274,16 @@ class Broken(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         raise RuntimeError("no backward pass")
+
+
+def test_after_a_failure_nothing_is_compiled_in_another_setting_either():
+    world = World(fail=lambda number: number == 1)
+    model = net(world)
+    fit(model)
+    model.layers[-2].trainable = False
+    fit(model)
+    assert (world.compilations, len(world.calls)) == (1, 1)
+    assert model.acceleration.error == "RuntimeError: the graph cannot be replayed"
 
 
 def test_a_backward_pass_that_fails_counts_the_batch_once():
@@ -397,6 +407,15 @@ def test_a_hook_that_comes_later_ends_compiled_steps_at_the_next_epoch():
     model.layers[-1]._forward_hooks.clear()
     fit(model, epochs=1)
     assert model.acceleration.choice == "compiled" and len(world.calls) == 18 - 6 + 9
+
+
+def test_a_model_that_its_first_step_builds_is_measured_once():
+    world = World()
+    model = lamina.Sequential([Tick(world), layers.Dense(3), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.__dict__["_chooser"] = world.chooser()
+    fit(model, epochs=2)
+    assert model.acceleration.choice == "compiled" and world.compilations == 1
 
 
 def test_layers_that_add_losses_stay_eager():

@@ -203,11 +203,8 @@ class Chooser:
         logs = model.train_step(data)
         self._seen[key] += 1
         if self._seen[key] == self.rules.warm:
-            self._stage, self._key, self._setting = (
-                "timing eager",
-                key,
-                setting_of(model),
-            )  # the first step may build it
+            self._stage, self._key = "timing eager", key
+            self._setting = setting_of(model)  # the first step may have built it
             self.report.shapes = tuple(shape for shape, _, _ in key)  # type: ignore[attr-defined]
         elif len(self._seen) > self.rules.shapes:
             self._stay_eager(model, f"the inputs have more than {self.rules.shapes} shapes")
