@@ -194,9 +194,9 @@ def test_the_device_is_waited_for_at_the_ends_of_laps_alone():
 
 def test_neither_validation_nor_what_else_is_between_epochs_is_timed():
     world = World()
-    model = net(world)
+    model = net(world, rules=Rules(2, lap=4, laps=1, short=0.02, ahead=0.1))
     pause = LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(world, "now", world.now + 100.0))
-    fit(model, epochs=14, size=24, validation_data=(X, Y), callbacks=[pause])  # three steps, and laps of two
+    fit(model, epochs=14, size=24, validation_data=(X, Y), callbacks=[pause])  # three steps, and laps of four
     assert model.acceleration.eager == pytest.approx(0.01)
     assert model.acceleration.compiled == pytest.approx(0.005)
     assert_same(model, plain(14, 24, validation_data=(X, Y)))
@@ -228,6 +228,20 @@ def test_a_smaller_last_batch_is_eager_and_not_timed():
     assert model.acceleration.choice == "compiled"
     assert set(world.calls) == {(16, 4)}
     assert_same(model, plain(6, 16))
+
+
+def test_batches_of_another_shape_within_a_lap_are_not_timed():
+    def batches():
+        while True:
+            yield X[:16], Y[:16]
+            yield X[:8], Y[:8]
+
+    world = World()
+    model = net(world, rules=Rules(2, lap=4, laps=1, short=0.02, ahead=0.1))
+    slow = LambdaCallback(on_train_batch_end=lambda b, logs: setattr(world, "now", world.now + 7.0 * (b % 2)))
+    model.fit(batches(), steps_per_epoch=40, verbose=0, callbacks=[slow])
+    assert model.acceleration.eager == pytest.approx(0.01)
+    assert model.acceleration.choice == "compiled" and set(world.calls) == {(16, 4)}
 
 
 def test_inputs_of_many_shapes_stay_eager():
