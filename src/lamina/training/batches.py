@@ -125,7 +125,8 @@ def move(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torc
     """
     if tensor.device == device:
         return tensor.to(dtype)
-    if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
+    # A cast on the way would go through pageable memory, even from a tensor that is page-locked.
+    if device.type == "cuda" and tensor.device.type == "cpu" and not (tensor.dtype == dtype and tensor.is_pinned()):
         staged = torch.empty(tensor.shape, dtype=dtype, pin_memory=True)
         tensor = staged.copy_(tensor)
     return tensor.to(device, dtype, non_blocking=device.type == "cuda")

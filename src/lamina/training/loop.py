@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from lamina import optimizers as optimizer_package
 from lamina.callbacks.base import check_monitors
 from lamina.engine import nest
 from lamina.errors import ArgumentError
+from lamina.training.acceleration import Acceleration, Chooser, accelerated
 from lamina.training.adapters import make_adapter
 from lamina.training.epochs import DataAdapter
 from lamina.training.evaluation import Evaluation, callback_list
@@ -55,9 +57,12 @@ class Trainer(Evaluation):
             loss_weights: the factor of each output's loss, in the form of `loss`.
             metrics: a list of metrics, names, functions or torchmetrics; a list or dict of lists for several outputs.
             weighted_metrics: metrics that take `sample_weight` and `class_weight` into account.
-            run_eagerly: accepted for Keras's sake; every step is eager unless `jit_compile` is true.
+            run_eagerly: with `True`, `jit_compile="auto"` compiles nothing.
             steps_per_execution: accepted for Keras's sake; a step here has no overhead to share.
-            jit_compile: `True` runs the model through `torch.compile`; `"auto"` and `False` do not.
+            jit_compile: `True` runs the model through `torch.compile`, `False` does not. With `"auto"`, `fit` on a CUDA
+                device times its first steps, and those of a compiled model if they are short, and keeps the faster
+                kind; `model.acceleration` says what came of it. Which one that is can differ from run to run, and
+                with it rounding and what dropout draws: for runs that must repeat exactly, pass `False`.
             auto_scale_loss: under the policy `mixed_float16`, scale the loss so that small gradients survive.
             debug_nans: stop at the first layer that gives NaN or infinity; every step then waits for the device.
 
@@ -77,6 +82,7 @@ class Trainer(Evaluation):
         if auto_scale_loss and self.dtype_policy.name == "mixed_float16" and found is not None and not scaled:
             found = optimizer_package.LossScaleOptimizer(found)
         plan = Plan(loss, loss_weights, metrics, weighted_metrics)
+        automatic = jit_compile == "auto" and not (run_eagerly or debug_nans)
         self._init_steps()
         self.__dict__.update(
             optimizer=found,
@@ -85,6 +91,7 @@ class Trainer(Evaluation):
             _plan=plan,
             _debug_nans=debug_nans,
             _compiled_forward=torch.compile(self) if jit_compile is True else None,
+            _chooser=Chooser() if automatic else None,
             _compile_arguments={
                 "optimizer": optimizer,
                 "loss": loss,
@@ -95,6 +102,24 @@ class Trainer(Evaluation):
                 "auto_scale_loss": auto_scale_loss,
             },
         )
+
+    @property
+    def acceleration(self) -> Acceleration:
+        """What `jit_compile` came to: the choice, its reason, and the times that were measured.
+
+        Example:
+            >>> from lamina.layers import Dense, Input
+            >>> from lamina.models import Sequential
+            >>> model = Sequential([Input((3,)), Dense(1)])
+            >>> model.compile("adam", "mse", jit_compile=False)
+            >>> model.acceleration.choice, model.acceleration.reason
+            ('eager', 'nothing was to be chosen')
+        """
+        if self._chooser is not None:
+            return self._chooser.report
+        if self._compiled_forward is not None:
+            return Acceleration("compiled", "jit_compile=True")
+        return Acceleration("eager", "nothing was to be chosen")
 
     # ------------------------------------------------------------------ fit
     def fit(
@@ -170,7 +195,7 @@ class Trainer(Evaluation):
         called = callback_list(callbacks, self, verbose, epochs=epochs, steps=adapter.num_batches, history=True)
         self.__dict__.update(stop_training=False, _labels=labels)
         wanted = _validation_epochs(validation_freq) if validation is not None else None
-        with modes_kept(self), Interrupts() as interrupts, watched(self, self._debug_nans):
+        with modes_kept(self), Interrupts() as interrupts, self._attended(adapter, epochs - initial_epoch):
             try:
                 called.on_train_begin()
                 logs: Any = {}
@@ -190,6 +215,13 @@ class Trainer(Evaluation):
         if interrupts.requested and on_interrupt == "raise":
             raise KeyboardInterrupt
         return self.history
+
+    @contextmanager
+    def _attended(self, adapter: DataAdapter, epochs: int) -> Iterator[None]:
+        """Watch for NaN and time the steps, where `compile` was told to."""
+        planned = None if adapter.num_batches is None else adapter.num_batches * epochs
+        with watched(self, self._debug_nans), accelerated(self, self._chooser, self._device(), planned):
+            yield
 
     def _one_epoch(
         self,
@@ -221,6 +253,8 @@ class Trainer(Evaluation):
                 called.on_train_batch_end(step, logs)
             if self.stop_training or interrupts.requested:
                 break
+        if self._accelerating is not None:
+            self._accelerating.pause()
         adapter.on_epoch_end()
         logs = dict(logs or {})
         if wanted is not None and wanted(epoch) and not interrupts.requested:

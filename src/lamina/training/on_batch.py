@@ -104,7 +104,8 @@ class OnBatch(Steps):
     def _train_on(self, batch: Any) -> Any:
         """One training step and its logs."""
         self._forget_added_losses()
-        logs = _logs(self.train_step(_short(batch)))
+        data, chooser = _short(batch), self._accelerating
+        logs = _logs(self.train_step(data) if chooser is None else chooser.step(self, data))
         if self._debug_nans and "loss" in logs:
             check_loss(torch.as_tensor(logs["loss"]))
         return logs

@@ -29,6 +29,8 @@ class Steps:
     _logged: list[Any]
     _penalized: bool | None
     _compiled_forward: Any
+    _chooser: Any
+    _accelerating: Any
     _debug_nans: bool
 
     def _init_steps(self) -> None:
@@ -42,6 +44,8 @@ class Steps:
             _logged=[],
             _penalized=None,
             _compiled_forward=None,
+            _chooser=None,  # of `jit_compile="auto"`
+            _accelerating=None,  # the same, while it runs the steps
         )
 
     # ------------------------------------------------------------------ steps
@@ -199,7 +203,7 @@ class Steps:
         for module in self.modules():
             if module is not self and isinstance(module, Steps):
                 continue  # a model inside has a training of its own
-            for metric in _own_metrics(module):
+            for metric in own_metrics(module):
                 if id(metric) not in known:
                     known.add(id(metric))
                     found.append((metric.name, metric))
@@ -233,8 +237,12 @@ class Steps:
             self.__dict__["_log_names"] = None
 
 
-def _own_metrics(module: torch.nn.Module) -> list[Metric]:
-    """The metrics in a module's attributes, and in lists and dicts of its user."""
+def own_metrics(module: torch.nn.Module) -> list[Metric]:
+    """The metrics in a module's attributes, and in lists and dicts of its user.
+
+    Args:
+        module: the layers inside are not looked into.
+    """
     found: list[Metric] = []
     for name, value in module.__dict__.items():
         if isinstance(value, (Metric, list, tuple, dict)):
