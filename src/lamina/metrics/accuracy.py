@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lamina import config
@@ -12,6 +13,8 @@ from lamina.losses.alignment import align_ranks, as_tensor
 from lamina.losses.targets import TargetForm, check_shapes
 from lamina.metrics.reduction import FunctionMetric
 from lamina.registry import METRICS
+
+_CLASSES = "_lamina_classes"
 
 # The `_..._matches` give booleans, which a mean adds up without a copy in float32.
 
@@ -30,6 +33,17 @@ def _pair(y_true: Any, y_pred: Any, form: TargetForm, name: str) -> tuple[Tensor
     return y_true, y_pred
 
 
+def _classes(y_pred: Tensor) -> Tensor:
+    """The class with the largest prediction, found once however many metrics ask."""
+    if torch.compiler.is_compiling() or y_pred.is_inference():
+        return y_pred.argmax(dim=-1)
+    kept: Any = getattr(y_pred, _CLASSES, None)
+    if kept is None or kept[1] != y_pred._version:
+        kept = (y_pred.argmax(dim=-1), y_pred._version)
+        setattr(y_pred, _CLASSES, kept)
+    return kept[0]
+
+
 def _floats(matches: Tensor) -> Tensor:
     return matches.to(torch_dtype(config.floatx()))
 
@@ -46,12 +60,12 @@ def _binary_matches(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Tensor:
 
 def _categorical_matches(y_true: Any, y_pred: Any) -> Tensor:
     y_true, y_pred = _pair(y_true, y_pred, "one_hot", "CategoricalAccuracy")
-    return y_pred.argmax(dim=-1) == y_true.argmax(dim=-1)
+    return _classes(y_pred) == y_true.argmax(dim=-1)
 
 
 def _sparse_matches(y_true: Any, y_pred: Any) -> Tensor:
     y_true, y_pred = _pair(y_true, y_pred, "class_index", "SparseCategoricalAccuracy")
-    return y_pred.argmax(dim=-1) == y_true
+    return _classes(y_pred) == y_true
 
 
 def _top_k_matches(y_true: Any, y_pred: Any, k: int = 5) -> Tensor:

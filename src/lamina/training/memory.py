@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from lamina.training.arrays import (
 )
 from lamina.training.batches import Batch, ClassWeights, move
 from lamina.training.epochs import DataAdapter, positive_integer
+from lamina.training.lookahead import one_ahead, spare_core
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -184,9 +186,17 @@ class ArrayAdapter(DataAdapter):
         homes = list({rows.device for rows in self._leaves})
         orders = [order.to(home) for home in homes]
         drawn = [(rows, homes.index(rows.device)) for rows in self._leaves]
-        for start in self._starts:
+
+        def gather(start: int) -> Batch:
             index = [order[start : start + size] for order in orders]
-            yield self._pack([rows.take(index[home], device) for rows, home in drawn])
+            return self._pack([rows.take(index[home], device) for rows, home in drawn])
+
+        makers = (functools.partial(gather, start) for start in self._starts)
+        if device.type == "cpu" and spare_core():  # a GPU computes beside the host as it is
+            yield from one_ahead(makers)
+        else:
+            for make in makers:
+                yield make()
 
     def _pack(self, tensors: list[torch.Tensor]) -> Batch:
         """The tensors of one batch in the user's three nests."""
