@@ -40,7 +40,8 @@ def normalization(
 def _forward(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x, residual = x.contiguous(), None if residual is None else residual.contiguous()
+    x = x.contiguous()
+    gamma, beta, residual = (None if t is None else t.contiguous() for t in (gamma, beta, residual))
     y, mean, inverse = torch.empty_like(x), x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1])
     _function("lamina_normalization_forward")(
         x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), epsilon, relu,
@@ -66,6 +67,7 @@ def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> 
 def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
     x, gamma, y, mean, inverse = ctx.saved_tensors
     x, dy = x.contiguous(), dy.contiguous()
+    gamma = None if gamma is None else gamma.contiguous()
     of_gamma, of_beta, of_residual = ctx.wanted
     dx = torch.empty_like(x)
     dgamma, dbeta = (torch.empty_like(mean) if wanted else None for wanted in (of_gamma, of_beta))

@@ -28,8 +28,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """What the kernel can do to its result by the way, in its order."""
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 # Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on
-# machines with AVX-512 by benchmarks/kernels.py; a window of one pixel is a product of matrices, which oneDNN does well sooner.
+# machines with AVX-512 by benchmarks/kernels.py; a window of one pixel is a product of matrices, which oneDNN does
+# well sooner.
 _MOST, _MOST_OF_ONE_PIXEL = 1 << 17, 1 << 16
+_MOST_OF_A_POOL = 256  # which member was the largest is kept in a byte
 
 
 class Window(NamedTuple):
@@ -59,6 +61,8 @@ def suits(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> boo
     if kernel.dim() != 4 or x.dim() != 4 or x.shape[3] != kernel.shape[2]:
         return False
     most = _MOST_OF_ONE_PIXEL if kernel.shape[0] == kernel.shape[1] == 1 else _MOST
+    if window.pool[0] * window.pool[1] > _MOST_OF_A_POOL:
+        return False
     if not 0 < kernel.numel() <= most or not native("convolution", x, kernel, bias):
         return False
     return 0 not in _result_shape(_shape(tuple(x.shape), tuple(kernel.shape), window))
@@ -126,7 +130,7 @@ def _forward(
     x = x.contiguous()
     bias, scale, residual = (None if t is None else t.contiguous() for t in (bias, scale, residual))
     y = x.new_empty(_result_shape(shape))
-    places = torch.empty(y.shape if keep and shape[13] else 0, dtype=torch.uint8)
+    places = x.new_empty(y.shape if keep and shape[13] else 0, dtype=torch.uint8)
     _function("lamina_convolution_forward")(
         _packed(tuple(shape)), activation, torch.get_num_threads(), x.data_ptr(), kernel.data_ptr(),
         _packed(kernel.stride()), _address(scale), _address(bias), _address(residual), y.data_ptr(),

@@ -47,25 +47,26 @@ def operator(
 
     def run(*arguments: Any) -> Any:
         # Past the dispatcher where nobody could be listening.
-        if type(arguments[0]) is torch.Tensor and not _listeners():
+        if type(arguments[0]) is torch.Tensor and arguments[0].is_cpu and not _listeners():
             return compute(*arguments)
         with _below():
             return packet(*arguments)
 
-    class Function(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-            results = run(*arguments)
-            keep(ctx, arguments, results)
-            return results
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        results = run(*arguments)
+        keep(ctx, arguments, results)
+        return results
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grads: Any) -> Any:
+        if not torch.is_grad_enabled():
             return gradients(ctx, *grads)
+        with torch.no_grad():
+            return _once(name, gradients(ctx, *grads))
 
-    Function.__name__ = Function.__qualname__ = name
-
-    apply: Any = Function.apply  # pyright: ignore[reportUnknownMemberType]
+    # Made by `type`: the name that a class has at first is the one in `grad_fn` and in profiles.
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    function: Any = type(name, (torch.autograd.Function,), members)
+    apply: Any = function.apply
 
     def differentiable(*arguments: Any) -> Any:
         if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments):
@@ -74,3 +75,13 @@ def operator(
 
     _library.impl(name, differentiable, "Autograd")
     return packet
+
+
+def _once(name: str, found: Any) -> Any:
+    """The gradients `found`, with an error where they are differentiated: they would pass for constants otherwise."""
+    message = (
+        f"The gradient of lamina::{name} has no gradient of its own. "
+        "Compute inside lamina.kernels.native.switched_off() to differentiate twice."
+    )
+    fail: Any = _torch._functions.DelayedError(message.encode(), len(found))
+    return fail(*(gradient if gradient is None else gradient.detach().requires_grad_() for gradient in found))
