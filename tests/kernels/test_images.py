@@ -275,6 +275,12 @@ def test_the_gradient_of_the_kernel_lies_in_memory_as_the_kernel_does(order, siz
     assert gradients(convolution(**leaves, window=Window((1, 1), "same")), leaves)["kernel"].stride() == kernel.stride()
 
 
+def test_a_kernel_may_repeat_numbers_and_its_gradient_has_one_for_each():
+    kernel = torch.randn(3, 3, 3, 1).expand(3, 3, 3, 5).detach().requires_grad_()
+    leaves = {"x": torch.randn(2, 8, 9, 3).requires_grad_(), "kernel": kernel, "bias": None}
+    expect_equal(leaves, Window((1, 1), "same", activation="tanh"))
+
+
 def test_images_and_biases_may_have_any_layout_in_memory():
     x, bias = torch.randn(2, 3, 8, 9).permute(0, 2, 3, 1), torch.randn(10)[::2]
     for image in (x, torch.randn(2, 16, 9, 3)[:, ::2], torch.randn(1, 8, 9, 3).expand(2, -1, -1, -1)):
