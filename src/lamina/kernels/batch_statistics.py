@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lamina.kernels.native import library
-from lamina.kernels.native.operator import operator
+from lamina.kernels.native.operator import operator, pulled_back
 
 
 def normalization(
@@ -63,7 +63,8 @@ def _scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None
 def _forward(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x, residual = x.contiguous(), None if residual is None else residual.contiguous()
+    x = x.contiguous()
+    gamma, beta, residual = (None if t is None else t.contiguous() for t in (gamma, beta, residual))
     y, mean, inverse = torch.empty_like(x), x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1])
     _function("lamina_normalization_forward")(
         x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), epsilon, relu,
@@ -79,16 +80,17 @@ def _shapes(
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
-    x, gamma, beta, residual, ctx.relu, _ = arguments
+    x, gamma, beta, residual, ctx.relu, ctx.epsilon = arguments
     y, mean, inverse = results
     ctx.mark_non_differentiable(mean, inverse)
     ctx.wanted = [t is not None and t.requires_grad for t in (gamma, beta, residual)]
-    ctx.save_for_backward(x, gamma, y if ctx.relu else None, mean, inverse)
+    ctx.save_for_backward(x, gamma, beta, y if ctx.relu else None, mean, inverse)
 
 
 def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
-    x, gamma, y, mean, inverse = ctx.saved_tensors
+    x, gamma, _, y, mean, inverse = ctx.saved_tensors
     x, dy = x.contiguous(), dy.contiguous()
+    gamma = None if gamma is None else gamma.contiguous()
     of_gamma, of_beta, of_residual = ctx.wanted
     dx = torch.empty_like(x)
     dgamma, dbeta = (torch.empty_like(mean) if wanted else None for wanted in (of_gamma, of_beta))
@@ -98,6 +100,29 @@ def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
         *map(_address, (dy, x, y, gamma, mean, inverse, dx, dresidual, dgamma, dbeta)),
     )  # fmt: skip
     return dx, dgamma, dbeta, dy if of_residual and not ctx.relu else dresidual, None, None
+
+
+def reference(x: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: float) -> Tensor:
+    """What the operator gives, without `residual` and `relu`, in plain torch.
+
+    Args:
+        x: `(..., C)`.
+        gamma: `(C,)`, or `None` for 1.
+        beta: `(C,)`, or `None` for 0.
+        epsilon: added to the variance.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    centered = rows - rows.mean(0)
+    y = centered * torch.rsqrt(centered.square().mean(0) + epsilon)
+    y = y if gamma is None else y * gamma
+    return (y if beta is None else y + beta).view(x.shape)
+
+
+def _again(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
+    x, gamma, beta, y, *_ = ctx.saved_tensors
+    dy = dy * (y > 0) if ctx.relu else dy
+    found = pulled_back([reference(x, gamma, beta, ctx.epsilon)], [x, gamma, beta], [dy])
+    return *found, dy if ctx.wanted[2] else None, None, None
 
 
 @functools.cache
@@ -123,6 +148,7 @@ operator(
     _shapes,
     _save,
     _gradients,
+    _again,
 )
 operator(
     "scaled_sum(Tensor x, Tensor scale, Tensor shift, Tensor? residual, bool relu) -> Tensor",

@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from lamina.kernels.activations import NUMBERS
+from lamina.kernels.activations import ACTIVATIONS, NUMBERS
 from lamina.kernels.native import library
-from lamina.kernels.native.operator import operator
+from lamina.kernels.native.operator import operator, pulled_back
 from lamina.kernels.select import native
 from lamina.kernels.windows import same_padding
 
 # Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on
 # machines with AVX-512 by benchmarks/kernels.py. A window of one pixel is a product of matrices: oneDNN wins sooner.
 _MOST, _MOST_OF_ONE_PIXEL = 1 << 17, 1 << 16
+_MOST_OF_A_POOL = 256  # which member was the largest is kept in a byte
 
 
 class Window(NamedTuple):
@@ -53,7 +55,11 @@ def suits(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> boo
     if not native("convolution", x, kernel, bias) or kernel.dim() != 4 or x.dim() != 4:
         return False
     most = _MOST_OF_ONE_PIXEL if kernel.shape[0] == kernel.shape[1] == 1 else _MOST
-    if x.shape[3] != kernel.shape[2] or not 0 < kernel.numel() <= most:
+    if (
+        x.shape[3] != kernel.shape[2]
+        or not 0 < kernel.numel() <= most
+        or window.pool[0] * window.pool[1] > _MOST_OF_A_POOL
+    ):
         return False
     return 0 not in _result_shape(_shape(tuple(x.shape), tuple(kernel.shape), window))
 
@@ -120,7 +126,7 @@ def _forward(
     x = x.contiguous()
     bias, scale, residual = (None if t is None else t.contiguous() for t in (bias, scale, residual))
     y = x.new_empty(_result_shape(shape))
-    places = torch.empty(y.shape if keep and shape[13] else 0, dtype=torch.uint8)
+    places = x.new_empty(y.shape if keep and shape[13] else 0, dtype=torch.uint8)
     _function("lamina_convolution_forward")(
         _packed(tuple(shape)), activation, torch.get_num_threads(), x.data_ptr(), kernel.data_ptr(),
         _packed(kernel.stride()), _address(scale), _address(bias), _address(residual), y.data_ptr(),
@@ -143,11 +149,11 @@ def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, Tensor]) 
         raise NotImplementedError("lamina::convolution has no gradient with a scale or a residual")
     y, places = results
     ctx.wanted = (x.requires_grad, kernel.requires_grad, bias is not None and bias.requires_grad)
-    ctx.save_for_backward(x, kernel, y if ctx.activation else None, places)
+    ctx.save_for_backward(x, kernel, bias, y if ctx.activation else None, places)
 
 
-def _gradients(ctx: Any, dy: Tensor, _: Any) -> tuple[Any, ...]:
-    x, kernel, y, places = ctx.saved_tensors
+def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
+    x, kernel, _, y, places = ctx.saved_tensors
     x, dy = x.contiguous(), dy.contiguous()
     dx = torch.empty_like(x) if ctx.wanted[0] else None
     # As the weight lies in memory, so its gradient, and the optimizer need not turn it round.
@@ -159,6 +165,31 @@ def _gradients(ctx: Any, dy: Tensor, _: Any) -> tuple[Any, ...]:
         _address(dkernel), None if dkernel is None else _packed(dkernel.stride()), _address(dbias),
     )  # fmt: skip
     return dx, dkernel, dbias, None, None, None, None, None
+
+
+def reference(x: Tensor, kernel: Tensor, bias: Tensor | None, shape: list[int], activation: int) -> Tensor:
+    """What the operator gives, without `scale` and `residual`, in plain torch.
+
+    Args:
+        x: `(N, H, W, C)`.
+        kernel: `(KH, KW, C, F)`.
+        bias: `(F,)` or `None`.
+        shape: the sizes that the operator is given.
+        activation: the number of the activation.
+    """
+    _, height, width, _, window_h, window_w, _, stride_h, stride_w, top, left, out_h, out_w, *pool = shape
+    bottom = max(0, (out_h - 1) * stride_h + window_h - height - top)
+    right = max(0, (out_w - 1) * stride_w + window_w - width - left)
+    padded = F.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
+    y = F.conv2d(padded, kernel.permute(3, 2, 0, 1), bias, (stride_h, stride_w))[:, :, :out_h, :out_w]
+    y = F.max_pool2d(y, pool) if pool[0] else y
+    return list(ACTIVATIONS.values())[activation](y).permute(0, 2, 3, 1)
+
+
+def _again(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
+    x, kernel, bias, *_ = ctx.saved_tensors
+    y = reference(x, kernel, bias, ctx.shape, ctx.activation)
+    return *pulled_back([y], [x, kernel, bias], [dy]), None, None, None, None, None
 
 
 @functools.cache
@@ -181,4 +212,5 @@ operator(
     _shapes,
     _save,
     _gradients,
+    _again,
 )

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lamina.kernels.activations import NUMBERS
+from lamina.kernels.activations import ACTIVATIONS, NUMBERS
 from lamina.kernels.native import library
-from lamina.kernels.native.operator import operator
+from lamina.kernels.native.operator import operator, pulled_back
 from lamina.kernels.select import native
 
 # Fewer rows do not pay for laying the kernel out; a larger kernel or more rows leave the cache, where BLAS is better.
@@ -73,11 +73,11 @@ def _shapes(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: int) -> 
 def _save(ctx: Any, arguments: tuple[Any, ...], y: Tensor) -> None:
     x, kernel, bias, ctx.activation = arguments
     ctx.wanted = (x.requires_grad, kernel.requires_grad, bias is not None and bias.requires_grad)
-    ctx.save_for_backward(x, kernel, y if ctx.activation else None)
+    ctx.save_for_backward(x, kernel, bias, y if ctx.activation else None)
 
 
 def _gradients(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-    x, kernel, y = ctx.saved_tensors
+    x, kernel, _, y = ctx.saved_tensors
     x, dy = x.contiguous(), dy.contiguous()
     of_x, of_kernel, of_bias = ctx.wanted
     dx = torch.empty_like(x) if of_x else None
@@ -89,6 +89,24 @@ def _gradients(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
         *kernel.stride(), _address(y), dy.data_ptr(), _address(dx), _address(dkernel), *strides, _address(dbias),
     )  # fmt: skip
     return dx, dkernel, dbias, None
+
+
+def reference(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: int) -> Tensor:
+    """What the operator gives, in plain torch.
+
+    Args:
+        x: `(M, K)`.
+        kernel: `(K, N)`.
+        bias: `(N,)` or `None`.
+        activation: the number of the activation.
+    """
+    y = x @ kernel
+    return list(ACTIVATIONS.values())[activation](y if bias is None else y + bias)
+
+
+def _again(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    x, kernel, bias, _ = ctx.saved_tensors
+    return *pulled_back([reference(x, kernel, bias, ctx.activation)], [x, kernel, bias], [dy]), None
 
 
 @functools.cache
@@ -107,5 +125,10 @@ def _address(tensor: Tensor | None) -> int | None:
 
 
 operator(
-    "product(Tensor x, Tensor kernel, Tensor? bias, int activation) -> Tensor", _forward, _shapes, _save, _gradients
+    "product(Tensor x, Tensor kernel, Tensor? bias, int activation) -> Tensor",
+    _forward,
+    _shapes,
+    _save,
+    _gradients,
+    _again,
 )

@@ -10,13 +10,16 @@ Shapes: B batch, T steps, F features, U units, G gates.
 from __future__ import annotations
 
 import ctypes
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lamina.kernels.native import library
-from lamina.kernels.native.operator import operator
+from lamina.kernels.native.operator import operator, pulled_back
+from lamina.kernels.recurrence import gru_reference, lstm_reference, simple_rnn_reference
 from lamina.kernels.select import native
 
 _KINDS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3}
@@ -112,7 +115,8 @@ def _shapes(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     y = h.new_empty((*x.shape[:2], h.shape[1]) if sequences or (keep and mask is not None) else 0)
     room = x.shape[0] * x.shape[1] * h.shape[1] if keep else 0
-    return y, torch.empty_like(h), torch.empty_like(h if c is None else c), h.new_empty(4 * room), h.new_empty(room)
+    last, carry = h.new_empty(h.shape), h.new_empty(0 if c is None else c.shape)
+    return y, last, carry, h.new_empty(4 * room), h.new_empty(room)
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
@@ -127,15 +131,35 @@ def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> 
 def _gradients(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *_: Any) -> tuple[Any, ...]:
     x, h, c, kernel, recurrent_kernel, bias, mask, y, gates, states = ctx.saved_tensors
     call = _Call(ctx.kind, x, h, c, kernel, recurrent_kernel, mask, ctx.short)
-    dx = torch.empty(x.shape) if ctx.needs_x else None
-    dh0, dc0 = torch.empty_like(h), None if c is None else torch.empty_like(c)
-    of_kernels = [torch.empty(weight.shape) for weight in (kernel, recurrent_kernel)]
-    of_bias = None if bias is None else torch.empty(bias.shape)
+    # Contiguous, whatever the strides of what they belong to.
+    dx = x.new_empty(x.shape) if ctx.needs_x else None
+    dh0, dc0 = h.new_empty(h.shape), None if c is None else c.new_empty(c.shape)
+    of_kernels = [weight.new_empty(weight.shape) for weight in (kernel, recurrent_kernel)]
+    of_bias = None if bias is None else bias.new_empty(bias.shape)
     incoming = [None if d is None or not d.numel() else d.contiguous() for d in (dy, dh, dc)]
     call.run(
         "backward", *call.common(), y, _or_none(gates), states, *incoming, dx, dh0, dc0, *of_kernels, of_bias
     )  # fmt: skip
     return None, dx, dh0, dc0, *of_kernels, of_bias, None, None, None, None
+
+
+_REFERENCES: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "lstm": lstm_reference,
+    "gru": gru_reference,
+    "rnn_tanh": simple_rnn_reference,
+    "rnn_relu": functools.partial(simple_rnn_reference, activation=torch.relu),
+}
+
+
+def _again(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+    """Through the loop over the steps; `y` before anything has come, which differs there, gets no gradient."""
+    x, h, c, kernel, recurrent_kernel, bias, mask, *_ = ctx.saved_tensors
+    given = [x, h] if c is None else [x, h, c]
+    results = _REFERENCES[ctx.kind](*given, kernel, recurrent_kernel, bias, mask=mask)
+    results = results if c is not None else (*results, None)
+    incoming = [None if g is None or not g.numel() else g for g in grads[:3]]
+    found = pulled_back(results, [None, x, h, c, kernel, recurrent_kernel, bias], incoming)
+    return *found, None, None, None, None
 
 
 class _Call:
@@ -161,7 +185,7 @@ class _Call:
         found.lamina_recurrence_sizes(
             _KINDS[self.kind], *map(ctypes.c_int64, (self.batch, self.steps, self.units)), *map(ctypes.byref, counts)
         )
-        return torch.empty(counts[0].value), torch.empty(counts[1].value)
+        return self.h.new_empty(counts[0].value), self.h.new_empty(counts[1].value)
 
     def common(self) -> tuple[Any, ...]:
         """What both directions take, in the kernel's order; numbers stand for themselves."""
@@ -195,4 +219,5 @@ operator(
     _shapes,
     _save,
     _gradients,
+    _again,
 )

@@ -123,7 +123,7 @@ def _compile(compiler: str, flags: tuple[str, ...], source: Path, target: Path) 
     try:
         command = [compiler, *flags, str(source), "-o", made]
         found = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, errors="replace", timeout=_SECONDS, check=False
         )
         if found.returncode:
             raise _NotToBeHad(f"{compiler} failed: {found.stderr.strip()[-500:]}")
@@ -151,10 +151,12 @@ def _identity(compiler: str) -> list[str]:
     """What else the result depends on: which compiler it is, and the processor whose instructions it may use."""
     real = os.path.realpath(compiler)
     found = os.stat(real)
-    processor = platform.processor()
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
-        kept = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            kept = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
         processor = "".join(sorted(kept))
+    except OSError:
+        processor = platform.processor()  # starts a process
     return [real, str(found.st_size), str(found.st_mtime_ns), platform.machine(), processor]
 
 

@@ -6,7 +6,7 @@ feels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ def operator(
     fake: Callable[..., Any],
     save: Callable[..., None] | None = None,
     gradients: Callable[..., Any] | None = None,
+    again: Callable[..., Any] | None = None,
 ) -> Any:
     """Define `torch.ops.lamina.NAME` for CPU tensors.
 
@@ -32,6 +33,7 @@ def operator(
         fake: the same for tensors without data, which only have shapes.
         save: what the gradients need, kept in `ctx`: `save(ctx, arguments, results)`.
         gradients: from `ctx` and the gradients of the results to those of the arguments, `None` where there is none.
+        again: the same in plain torch, for whoever wants to differentiate the gradients: `pulled_back` helps.
 
     Returns:
         The operator, to be called.
@@ -41,31 +43,29 @@ def operator(
     _library.impl(name, compute, "CPU")
     torch.library.register_fake(f"lamina::{name}", fake, lib=_library)  # pyright: ignore[reportUnknownMemberType]
     packet: Any = getattr(torch.ops.lamina, name).default
-    if save is None or gradients is None:
+    if save is None or gradients is None or again is None:
         return packet
-    keep: Callable[..., None] = save
+    keep, once_more = save, again
 
     def run(*arguments: Any) -> Any:
         # Past the dispatcher where nobody could be listening.
-        if type(arguments[0]) is torch.Tensor and not _listeners():
+        if type(arguments[0]) is torch.Tensor and arguments[0].is_cpu and not _listeners():
             return compute(*arguments)
         with _below():
             return packet(*arguments)
 
-    class Function(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-            results = run(*arguments)
-            keep(ctx, arguments, results)
-            return results
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        results = run(*arguments)
+        keep(ctx, arguments, results)
+        return results
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-            return gradients(ctx, *grads)
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return once_more(ctx, *grads) if torch.is_grad_enabled() else gradients(ctx, *grads)
 
-    Function.__name__ = Function.__qualname__ = name
-
-    apply: Any = getattr(Function, "apply")  # noqa: B009 - untyped in torch
+    # Made by `type`: the name that a class has at first is the one in `grad_fn` and in profiles.
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    function: Any = type(name, (torch.autograd.Function,), members)
+    apply: Any = function.apply
 
     def differentiable(*arguments: Any) -> Any:
         if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments):
@@ -74,3 +74,23 @@ def operator(
 
     _library.impl(name, differentiable, "Autograd")
     return packet
+
+
+def pulled_back(outputs: Sequence[Any], inputs: Sequence[Any], grads: Sequence[Any]) -> list[Any]:
+    """The gradients of `inputs` for those of `outputs`, through torch's own functions, so that they have gradients too.
+
+    Args:
+        outputs: what was computed from the inputs.
+        inputs: tensors and other arguments.
+        grads: the gradient of each output, or `None`.
+
+    Returns:
+        A gradient for each input, `None` where there is none.
+    """
+    pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None and o is not None and o.requires_grad]
+    wanted = [t for t in inputs if isinstance(t, torch.Tensor) and t.requires_grad]
+    if not pairs or not wanted:
+        return [None] * len(inputs)
+    ends, starts = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(ends, wanted, starts, create_graph=True, allow_unused=True))
+    return [next(found) if isinstance(t, torch.Tensor) and t.requires_grad else None for t in inputs]

@@ -370,7 +370,7 @@ void outers(int64_t count, const float* source, int64_t row, int64_t pixel, cons
 #define STEP(R) \
     for (; k + R <= count; k += R) \
         outer<R, V>(source + k, row, pixel, gradient, line, filters, height, width, valid, sums + k * stride, stride);
-    STEP(most) STEP(8) STEP(4)
+    STEP(most) STEP(8) STEP(4) STEP(2)
 #undef STEP
 }
 
