@@ -7,6 +7,11 @@ PYTHON  ?=
 TORCH   ?= torch==2.13.0
 WORKERS ?= 2
 ARGS    ?=
+PEERS   ?=
+
+# `make bench` runs these of benchmarks/, and gives ARGS to each: `--quick` is for all. kernels.py measures the machine too.
+BENCHMARKS ?= build_chain loop_overhead kernels networks
+RESULTS    := benchmarks/results
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -17,7 +22,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 10))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test check bench clean help
+.PHONY: demo test check bench performance clean help
 
 demo: $(VENV)/.demo ## train a residual network on the digits (ARGS="--epochs 3" passes options)
 	$(BIN)/lamina train $(ARGS)
@@ -32,17 +37,23 @@ check: $(VENV)/.dev ## ruff, pyright (strict on the engine and the kernels), imp
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/.dev ## run every program in benchmarks/
-	@for program in benchmarks/*.py; do \
-	  if [ -e "$$program" ]; then echo "== $$program"; $(BIN)/python "$$program" $(ARGS) || exit 1; fi; \
+bench: $(VENV)/.dev ## measure kernels, networks and loops beside torch (BENCHMARKS=kernels ARGS="--only linear")
+	@for program in $(BENCHMARKS); do \
+	  echo "== benchmarks/$$program.py"; $(BIN)/python "benchmarks/$$program.py" $(ARGS) || exit 1; \
 	done
+
+performance: $(VENV)/.dev ## measure kernels and networks and write docs/performance.md (PEERS=python-with-keras)
+	$(BIN)/python benchmarks/kernels.py --json $(RESULTS)/kernels.json $(ARGS)
+	$(BIN)/python benchmarks/networks.py --precision float32 bfloat16 --json $(RESULTS)/networks.json \
+	  $(if $(PEERS),--peers $(PEERS)) $(ARGS)
+	$(BIN)/python benchmarks/report.py --networks $(RESULTS)/networks.json --kernels $(RESULTS)/kernels.json
 
 clean: ## remove caches and build products; .venv and runs/ stay
 	rm -rf build dist .hypothesis .import_linter_cache .pytest_cache .ruff_cache
 	find . -name $(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  PYTHON=python3.12    the Python that makes .venv (3.10 or newer; found by itself otherwise)'
 	@echo '  TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"    another build of torch'

@@ -6,8 +6,6 @@ same fused optimizer, loss and accuracy; a call and a one-row prediction of the 
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,21 +13,9 @@ import numpy as np
 import torch
 
 import lamina
+from suite.timing import alternate
 
 NETWORKS = {"mlp, batch 128": ((784, 512, 216, 128, 10), 128, 60), "tiny, batch 32": ((20, 16, 3), 32, 100)}
-
-
-def alternate(functions: dict[str, Callable[[], Any]], repeats: int, per: int) -> dict[str, float]:
-    """The median milliseconds of each function, all of them run in turn."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        function()
-    for _ in range(repeats):
-        for name, function in functions.items():
-            began = time.perf_counter()
-            function()
-            times[name].append((time.perf_counter() - began) / per * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def both(sizes: tuple[int, ...]) -> tuple[Any, Any]:
