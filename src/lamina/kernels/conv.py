@@ -8,7 +8,10 @@ from torch.nn import functional as F
 from lamina.kernels import images
 from lamina.kernels.activations import ACTIVATIONS
 from lamina.kernels.layout import from_torch, lifted, to_torch
+from lamina.kernels.select import has_linear_pointwise, intel, plain_float32
 from lamina.kernels.windows import extent, same_padding, transposed_crops
+
+_POINTWISE = {"linear": "none", "relu": "relu"}  # as oneDNN calls them
 
 
 def conv(
@@ -54,6 +57,8 @@ def conv(
         window = images.Window((strides[0], strides[1]), padding, activation=activation)
         if images.suits(x, kernel, bias, window):
             return images.convolution(x, kernel, bias, window)
+        if kernel.shape[0] == kernel.shape[1] == 1 and pointwise_suits(x, kernel):
+            return pointwise(x, kernel, bias, strides, activation)
     x, padded = _with_room(x, kernel.shape[:rank], strides, padding, data_format, dilation)
     weight = kernel.permute(rank + 1, rank, *range(rank))
     if rank == 1:
@@ -63,6 +68,53 @@ def conv(
         to_torch(x, data_format), weight, bias, lifted(strides, 1), lifted(padded, 0), lifted(dilation, 1), groups
     )
     return ACTIVATIONS[activation](from_torch(y, rank, data_format))
+
+
+def pointwise_suits(x: torch.Tensor, kernel: torch.Tensor) -> bool:
+    """Whether a convolution with windows of one pixel had better be a product of matrices.
+
+    Going forward oneDNN's convolution is as fast; of the two gradients MKL's products take two thirds of the time.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        kernel: `(1, 1, channels, filters)`.
+
+    Example:
+        >>> pointwise_suits(torch.zeros(1, 2, 2, 3, dtype=torch.int64), torch.zeros(1, 1, 3, 4))
+        False
+    """
+    return plain_float32(x, kernel) and intel() and x.shape[-1] == kernel.shape[2]
+
+
+def pointwise(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor | None,
+    strides: tuple[int, ...],
+    activation: str = "linear",
+) -> torch.Tensor:
+    """The convolution with windows of one pixel, as one product over all pixels.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        kernel: `(1, 1, channels, filters)`.
+        bias: `(filters,)` or `None`.
+        strides: the step from one pixel to the next that is met, on either axis.
+        activation: one of `ACTIVATIONS`.
+
+    Example:
+        >>> pointwise(torch.ones(1, 4, 4, 2), torch.ones(1, 1, 2, 3), None, (2, 2)).shape
+        torch.Size([1, 2, 2, 3])
+    """
+    if max(strides) > 1:
+        x = x[:, :: strides[0], :: strides[1]]
+    rows, matrix = x.reshape(-1, x.shape[-1]), kernel.squeeze((0, 1))  # whose gradient is a view, unlike [0, 0]'s
+    if not torch.is_grad_enabled() and activation in _POINTWISE and has_linear_pointwise():
+        # One pass less than bias and activation take apart.
+        y = torch.ops.mkldnn._linear_pointwise(rows, matrix.t(), bias, _POINTWISE[activation], [], "")
+    else:
+        y = ACTIVATIONS[activation](torch.mm(rows, matrix) if bias is None else torch.addmm(bias, rows, matrix))
+    return y.view(*x.shape[:-1], kernel.shape[-1])
 
 
 def depthwise_conv(

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from lamina.kernels.activations import ACTIVATIONS, NUMBERS
 from lamina.kernels.native import library
 from lamina.kernels.native.operator import operator, pulled_back
-from lamina.kernels.select import native
+from lamina.kernels.select import intel, native
 from lamina.kernels.windows import same_padding
 
 # Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on
 # machines with AVX-512 by benchmarks/kernels.py. A window of one pixel is a product of matrices: oneDNN wins sooner.
-_MOST, _MOST_OF_ONE_PIXEL = 1 << 17, 1 << 16
+_MOST, _MOST_OF_ONE_PIXEL, _MOST_WITH_MKL = 1 << 17, 1 << 16, 1 << 14
 _MOST_OF_A_POOL = 256  # which member was the largest is kept in a byte
 
 
@@ -54,7 +54,8 @@ def suits(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> boo
     # First, since a compiler that traces would make guards of the sizes.
     if not native("convolution", x, kernel, bias) or kernel.dim() != 4 or x.dim() != 4:
         return False
-    most = _MOST_OF_ONE_PIXEL if kernel.shape[0] == kernel.shape[1] == 1 else _MOST
+    one_pixel = kernel.shape[0] == kernel.shape[1] == 1
+    most = (_MOST_WITH_MKL if intel() else _MOST_OF_ONE_PIXEL) if one_pixel and not window.pool[0] else _MOST
     if (
         x.shape[3] != kernel.shape[2]
         or not 0 < kernel.numel() <= most

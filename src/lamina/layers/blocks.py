@@ -221,6 +221,7 @@ def _folded(parts: dict[str, Any], x: Tensor, other: Tensor | None, activation: 
         return None
     x = x if parts.get("pad") is None else parts["pad"](x)
     details = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups)
-    y = conv(x, layer.kernel * scale, shift, *details)
-    y = y if other is None else y.add_(other)
+    if other is None:
+        return conv(x, layer.kernel * scale, shift, *details, activation)
+    y = conv(x, layer.kernel * scale, shift, *details).add_(other)
     return y.relu_() if activation == "relu" else ACTIVATIONS[activation](y)
