@@ -136,7 +136,7 @@ void lamina_product_forward(int64_t m, int64_t k, int64_t n, int activation, int
     {
         const FlushDenormals flush;
         Aligned panel(k * PANEL);
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static)
         for (int64_t p = 0; p < panels; p++) {
             lay_out(kernel, kernel_row, kernel_column, k, p * PANEL, n, panel.data);
             const int first = (int)std::min<int64_t>(LANES, n - p * PANEL), second = (int)std::min<int64_t>(LANES, n - p * PANEL - LANES);
