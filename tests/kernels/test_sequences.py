@@ -334,7 +334,7 @@ def test_the_operator_keeps_torchs_rules(kind, keep):
     checks = ["test_schema", "test_autograd_registration"]
     checks += [] if keep else ["test_faketensor", "test_aot_dispatch_dynamic"]
     for mask, sequences in grid((None, mask_of("with holes")), (True, False)):
-        arguments = (kind, *given, mask, sequences, keep)
+        arguments = (kind, *given, mask, sequences, keep, False)
         found = torch.library.opcheck(torch.ops.lamina.sequence.default, arguments, test_utils=checks)
         assert set(found.values()) == {"SUCCESS"}
 

@@ -34,7 +34,7 @@ def normalization(
     Returns:
         The result, the mean `(C,)` and `1 / sqrt(variance + epsilon)`, `(C,)`; the two carry no gradient.
     """
-    return torch.ops.lamina.normalization(x, gamma, beta, residual, relu, epsilon)
+    return _normalization(x, gamma, beta, residual, relu, epsilon)
 
 
 def scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
@@ -47,7 +47,7 @@ def scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
         residual: of the shape of `x`, or `None`.
         relu: whether what is below zero becomes zero.
     """
-    return torch.ops.lamina.scaled_sum(x, scale, shift, residual, relu)
+    return _scaled_sum_operator(x, scale, shift, residual, relu)
 
 
 def _scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
@@ -141,7 +141,7 @@ def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-operator(
+_normalization = operator(
     "normalization(Tensor x, Tensor? gamma, Tensor? beta, Tensor? residual, bool relu, float epsilon) "
     "-> (Tensor, Tensor, Tensor)",
     _forward,
@@ -150,7 +150,7 @@ operator(
     _gradients,
     _again,
 )
-operator(
+_scaled_sum_operator = operator(
     "scaled_sum(Tensor x, Tensor scale, Tensor shift, Tensor? residual, bool relu) -> Tensor",
     _scaled_sum,
     lambda x, scale, shift, residual, relu: x.new_empty(x.shape),

@@ -88,7 +88,7 @@ def convolution(
     """
     shape = _shape(tuple(x.shape), tuple(kernel.shape), window)
     activation = NUMBERS[window.activation]
-    return torch.ops.lamina.convolution(x, kernel, bias, scale, residual, shape, activation, torch.is_grad_enabled())[0]
+    return _convolution(x, kernel, bias, scale, residual, shape, activation, torch.is_grad_enabled())[0]
 
 
 @functools.lru_cache(1024)
@@ -206,7 +206,7 @@ def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-operator(
+_convolution = operator(
     "convolution(Tensor x, Tensor kernel, Tensor? bias, Tensor? scale, Tensor? residual, int[] shape, int activation, "
     "bool keep) -> (Tensor, Tensor)",
     _forward,

@@ -53,7 +53,7 @@ def product(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: str) -> 
     Returns:
         `(M, N)`.
     """
-    return torch.ops.lamina.product(x, kernel, bias, NUMBERS[activation])
+    return _product(x, kernel, bias, NUMBERS[activation])
 
 
 def _forward(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: int) -> Tensor:
@@ -124,7 +124,7 @@ def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-operator(
+_product = operator(
     "product(Tensor x, Tensor kernel, Tensor? bias, int activation) -> Tensor",
     _forward,
     _shapes,

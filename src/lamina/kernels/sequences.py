@@ -87,7 +87,7 @@ def _sequence(
     h, c = states[0], states[1] if len(states) > 1 else None
     given = (x, h, c, kernel, recurrent_kernel, bias)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    y, last, carry, *_ = torch.ops.lamina.sequence(kind, *given, mask, sequences, keep, short)
+    y, last, carry, *_ = _sequence_operator(kind, *given, mask, sequences, keep, short)
     outputs = y if sequences else last
     if mask is not None:  # the kernel gives the first state where nothing has come yet
         started = mask.cumsum(1) > 0
@@ -212,7 +212,7 @@ def _or_none(tensor: Tensor) -> Tensor | None:
     return tensor if tensor.numel() else None
 
 
-operator(
+_sequence_operator = operator(
     "sequence(str kind, Tensor x, Tensor h, Tensor? c, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, "
     "Tensor? mask, bool sequences, bool keep, bool short) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _forward,

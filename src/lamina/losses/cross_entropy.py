@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lamina.activations.logits import logits_of
 from lamina.engine.masking import set_mask
+from lamina.kernels import classification
 from lamina.losses.base import FunctionLoss
 from lamina.losses.labels import binary_pair, binary_values, class_index_pair, one_hot_pair, probabilities
 from lamina.losses.targets import check_label_range
@@ -158,8 +159,11 @@ def _sparse_mean(y_true: Any, y_pred: Any, from_logits: bool, ignore_class: int 
     if not from_logits or axis not in (-1, y_pred.ndim - 1) or ignore_class is not None:
         return None
     y_true, y_pred = class_index_pair(y_true, y_pred, axis, "sparse_categorical_crossentropy")
+    y_pred, y_true = y_pred.flatten(0, -2), y_true.flatten()
     try:
-        return F.cross_entropy(y_pred.flatten(0, -2), y_true.flatten(), ignore_index=_NO_CLASS)
+        if classification.suits(y_pred, y_true):
+            return classification.cross_entropy(y_pred, y_true)
+        return F.cross_entropy(y_pred, y_true, ignore_index=_NO_CLASS)
     except (IndexError, RuntimeError):
         _name_wrong_label(y_true, y_pred.shape[axis], None)
         raise

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from lamina import config
 from lamina.dtypes import torch_dtype
+from lamina.engine.masking import get_mask
+from lamina.kernels import classification
 from lamina.losses.alignment import align_ranks, as_tensor
 from lamina.losses.targets import TargetForm, check_shapes
 from lamina.metrics.reduction import FunctionMetric
@@ -286,6 +288,22 @@ class SparseCategoricalAccuracy(FunctionMetric):
 
     fn = staticmethod(_sparse_matches)
     direction = "up"
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Take in one batch, as `FunctionMetric` does; without weights the matches are counted in one kernel.
+
+        Args:
+            y_true: class numbers.
+            y_pred: the predictions.
+            sample_weight: one weight a sample, or one a sample and step.
+        """
+        if sample_weight is None and get_mask(y_pred) is None and type(self) is SparseCategoricalAccuracy:
+            labels, scores = _pair(y_true, y_pred, "class_index", "SparseCategoricalAccuracy")
+            labels, scores = labels.flatten(), scores.flatten(0, -2)
+            if classification.suits(scores, labels):
+                self.add_sum(classification.matches(scores, labels), y_pred.shape[0] / labels.shape[0], y_pred.shape[0])
+                return
+        super().update_state(y_true, y_pred, sample_weight)
 
 
 @METRICS.register()

@@ -155,6 +155,18 @@ class Mean(Metric):
         samples = weighted.shape[0] if weighted.ndim else 1
         self._add(weighted, weights, samples)
 
+    def add_sum(self, total: Tensor, factor: float, samples: int) -> None:
+        """Add what a batch has in all; for those who have it.
+
+        Args:
+            total: the sum over the batch, of one number.
+            factor: what to multiply it by, as the number of samples if it is their mean.
+            samples: the number of samples.
+        """
+        self._place([total])
+        self._total.add_(total, alpha=factor)
+        self._count.add_(samples)
+
     def _add(self, values: Tensor, weights: Tensor | None, samples: int) -> None:
         """Add per-sample means: of values of shape (samples, ...) the sum over what one sample holds."""
         share = samples / values.numel() if values.ndim > 1 and values.numel() else 1

@@ -201,7 +201,7 @@ class Plan:
             if head.loss is None or target is None:
                 continue
             value = head.loss(target, output, sample_weight=weight)
-            head.tracker.update_state(value.detach(), sample_weight=output.shape[0])
+            head.tracker.add_sum(value.detach(), output.shape[0], output.shape[0])
             value = value if head.weight == 1.0 else value * head.weight
             total = value if total is None else total + value
         return total

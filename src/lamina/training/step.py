@@ -67,7 +67,8 @@ class Steps:
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self._run_model(x)
         loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
-        self._loss_tracker.update_state(loss.detach(), sample_weight=_batch_size(x))
+        samples = _batch_size(x)
+        self._loss_tracker.add_sum(loss.detach(), samples, samples)
         if self._debug_nans:
             check_loss(loss)  # before it reaches the weights
         optimizer = self.optimizer
@@ -83,7 +84,8 @@ class Steps:
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self._run_model(x)
         loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
-        self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
+        samples = _batch_size(x)
+        self._loss_tracker.add_sum(loss, samples, samples)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:

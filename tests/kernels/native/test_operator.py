@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lamina.kernels.native.operator import operator
+from lamina.kernels.native.operator import operator, pulled_back
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,16 @@ def toy() -> SimpleNamespace:
         x, y = ctx.saved_tensors
         return d * ctx.factor * (1.0 if y is None else y), None if y is None else d * ctx.factor * x, None
 
+    def again(ctx: Any, d: Tensor) -> tuple[Any, ...]:
+        calls.append("again")
+        x, y = ctx.saved_tensors
+        return *pulled_back([x * ctx.factor if y is None else x * y * ctx.factor], [x, y], [d]), None
+
     schema = "test_operator_product(Tensor x, Tensor? y, float factor) -> Tensor"
-    product = operator(schema, compute, fake, save, gradients)
+    product = operator(schema, compute, fake, save, gradients, again)
     plain = operator("test_operator_sum(Tensor x, Tensor y) -> Tensor", torch.add, lambda x, y: x.new_empty(x.shape))
-    return SimpleNamespace(product=product, plain=plain, calls=calls)
+    traced = torch.ops.lamina.test_operator_product.default
+    return SimpleNamespace(product=product, plain=plain, traced=traced, calls=calls)
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +83,23 @@ def test_an_operator_has_values_and_gradients(toy):
 
 
 def test_it_is_found_among_torchs_operators(toy):
-    assert toy.product is torch.ops.lamina.test_operator_product.default
-    assert toy.plain is torch.ops.lamina.test_operator_sum.default
+    x, y = (t.detach() for t in pair())
+    torch.testing.assert_close(torch.ops.lamina.test_operator_product(x, y, 2.0), 2.0 * x * y)
+    torch.testing.assert_close(torch.ops.lamina.test_operator_sum(x, y), x + y)
+
+
+def test_plain_tensors_take_the_short_way_and_a_mode_the_long_one(toy):
+    seen: list[str] = []
+
+    class Functions(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(getattr(func, "__name__", ""))
+            return func(*args, **(kwargs or {}))
+
+    x, y = pair()
+    with Functions():
+        torch.testing.assert_close(toy.product(x, y, 1.0).detach(), x.detach() * y.detach())
+    assert any("test_operator_product" in name for name in seen)
 
 
 def test_arguments_may_be_missing(toy):
@@ -123,15 +145,16 @@ def test_parameters_are_tensors_like_others(toy):
     torch.testing.assert_close(x.grad, torch.full((3,), 2.0))
 
 
-def test_a_gradient_of_a_gradient_is_an_error_and_not_zero(toy):
+def test_a_gradient_has_a_gradient(toy):
     x, y = pair()
     (of_x,) = torch.autograd.grad(toy.product(x, y, 3.0).sum(), x, create_graph=True)
-    torch.testing.assert_close(of_x, 3.0 * y.detach(), check_stride=False)
-    with pytest.raises(RuntimeError, match=r"lamina::test_operator_product has no gradient of its own.*switched_off"):
-        (of_x.square().sum() + y.sum()).backward()
+    torch.testing.assert_close(of_x.detach(), 3.0 * y.detach(), check_stride=False)
+    (of_x.square().sum() + y.sum()).backward()
+    torch.testing.assert_close(y.grad, 18.0 * y.detach() + 1.0)
+    assert toy.calls.count("again") == 1 and "gradients" not in toy.calls
 
 
-def test_create_graph_alone_costs_nothing(toy):
+def test_create_graph_alone_changes_nothing(toy):
     x, y = pair()
     found = torch.autograd.grad(toy.product(x, y, 3.0).sum(), (x, y), create_graph=True)
     for gradient, other in zip(found, (y, x), strict=True):
@@ -170,7 +193,7 @@ def test_it_compiles_into_one_graph(toy, wanted):
     x, y = (t.detach().requires_grad_(wanted) for t in pair())
 
     def function(x: Tensor, y: Tensor) -> Tensor:
-        return toy.product(x, y, 2.0).tanh() + 1.0
+        return toy.traced(x, y, 2.0).tanh() + 1.0
 
     torch._dynamo.reset()
     found = torch.compile(function, fullgraph=True, backend="aot_eager")(x, y)
@@ -186,5 +209,5 @@ def test_it_compiles_into_one_graph(toy, wanted):
 def test_it_keeps_torchs_rules(toy, wanted):
     x, y = (t.detach().requires_grad_(wanted) for t in pair())
     for arguments in ((x, y, 2.0), (x, None, 2.0)):
-        found = torch.library.opcheck(toy.product, arguments)
+        found = torch.library.opcheck(toy.traced, arguments)
         assert set(found.values()) == {"SUCCESS"}

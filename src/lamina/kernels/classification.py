@@ -1,0 +1,128 @@
+"""What a classifier ends in, in lamina's own kernel: `lamina::cross_entropy` and `lamina::matches`.
+
+For a batch of a few thousand scores torch spends ten times longer on getting to its kernels than in them.
+
+Shapes: N rows, C classes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lamina.kernels.native import library
+from lamina.kernels.native.operator import operator, pulled_back
+from lamina.kernels.select import native
+
+
+def suits(scores: Tensor, labels: Tensor) -> bool:
+    """Whether the operators can take these tensors.
+
+    Args:
+        scores: `(N, C)`.
+        labels: `(N,)`, class numbers.
+
+    Example:
+        >>> suits(torch.zeros(2, 3).double(), torch.zeros(2, dtype=torch.int64))
+        False
+    """
+    fits = scores.dim() == 2 and labels.dim() == 1 and labels.dtype is torch.int64 and labels.device.type == "cpu"
+    return fits and native("classification", scores) and scores.shape[0] == labels.shape[0] and scores.numel() > 0
+
+
+def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of softmax; `suits` says when it can be had.
+
+    Args:
+        scores: `(N, C)`, float32.
+        labels: `(N,)`, int64.
+
+    Returns:
+        A tensor without axes.
+
+    Raises:
+        IndexError: a label is no class.
+    """
+    return _cross_entropy(scores, labels)[0]
+
+
+def matches(scores: Tensor, labels: Tensor) -> Tensor:
+    """In how many rows the largest score is that of the label; `suits` says when it can be had.
+
+    Args:
+        scores: `(N, C)`, float32.
+        labels: `(N,)`, int64.
+
+    Returns:
+        A float64 tensor of one number.
+    """
+    return _matches(scores, labels)
+
+
+def _forward(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    scores, labels = scores.contiguous(), labels.contiguous()
+    loss, logs = scores.new_empty(()), scores.new_empty(scores.shape[0])
+    wrong = _function("lamina_cross_entropy_forward")(
+        *scores.shape, torch.get_num_threads(), scores.data_ptr(), labels.data_ptr(), loss.data_ptr(), logs.data_ptr()
+    )
+    if wrong:
+        raise IndexError("a label is no class")
+    return loss, logs
+
+
+def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(results[1])
+    ctx.save_for_backward(*arguments, results[1])
+
+
+def _gradients(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, None]:
+    scores, labels, logs = ctx.saved_tensors
+    scores, labels = scores.contiguous(), labels.contiguous()
+    of_scores, gradient = torch.empty_like(scores), gradient.float()
+    _function("lamina_cross_entropy_backward")(
+        *scores.shape, torch.get_num_threads(),
+        *(t.data_ptr() for t in (scores, labels, logs, gradient, of_scores)),
+    )  # fmt: skip
+    return of_scores, None
+
+
+def _again(ctx: Any, gradient: Tensor, _: Any) -> tuple[Any, None]:
+    scores, labels, _ = ctx.saved_tensors
+    return pulled_back([F.cross_entropy(scores, labels)], [scores], [gradient])[0], None
+
+
+def _shapes(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return scores.new_empty(()), scores.new_empty(scores.shape[0])
+
+
+def _count(scores: Tensor, labels: Tensor) -> Tensor:
+    scores, labels, found = scores.contiguous(), labels.contiguous(), torch.empty(1, dtype=torch.float64)
+    _function("lamina_matches")(
+        *scores.shape, torch.get_num_threads(), scores.data_ptr(), labels.data_ptr(), found.data_ptr()
+    )
+    return found
+
+
+def _count_shape(scores: Tensor, labels: Tensor) -> Tensor:
+    return scores.new_empty(1, dtype=torch.float64)
+
+
+@functools.cache
+def _function(name: str) -> Callable[..., Any]:
+    function: Any = getattr(library("classification"), name)
+    addresses = {"lamina_cross_entropy_forward": 4, "lamina_cross_entropy_backward": 5, "lamina_matches": 3}[name]
+    function.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int, *[ctypes.c_void_p] * addresses]
+    function.restype = ctypes.c_int if name.endswith("forward") else None
+    return function
+
+
+_cross_entropy = operator(
+    "cross_entropy(Tensor scores, Tensor labels) -> (Tensor, Tensor)", _forward, _shapes, _save, _gradients, _again
+)
+_matches = operator("matches(Tensor scores, Tensor labels) -> Tensor", _count, _count_shape)

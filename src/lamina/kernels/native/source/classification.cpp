@@ -1,0 +1,90 @@
+// What a classifier ends in: softmax and cross-entropy of class numbers as one, and how often the largest score is right.
+// float32; N rows of C scores.
+#include <omp.h>
+
+#include <algorithm>
+
+#include "vector.h"
+
+namespace {
+
+constexpr int64_t SERIAL = 1 << 15;  // numbers up to which a second thread is not worth waking
+
+int parts(int threads, int64_t rows, int64_t classes) {
+    return rows * classes <= SERIAL ? 1 : (int)std::max<int64_t>(1, std::min<int64_t>(threads, rows));
+}
+
+float largest(const float* x, int64_t classes) {
+    float most = x[0];
+    for (int64_t c = 1; c < classes; c++) most = x[c] > most ? x[c] : most;
+    return most;
+}
+
+// The logarithm of the sum of the exponentials.
+double log_sum(const float* x, int64_t classes) {
+    const float most = largest(x, classes);
+    vec total = {};
+    int64_t c = 0;
+    for (; c + LANES <= classes; c += LANES) total += exponential(load(x + c) - most);
+    float rest = 0;
+    if (c < classes) {
+        float lanes[LANES];
+        store(lanes, exponential(load_part(x + c, (int)(classes - c)) - most));
+        for (int64_t i = 0; i < classes - c; i++) rest += lanes[i];
+    }
+    return (double)most + __builtin_log((double)sum_of(total) + rest);
+}
+
+}  // namespace
+
+extern "C" {
+
+// The mean of log(sum(exp(x))) - x[label], and each row's logarithm for the way back. -1 if a label is no class.
+int lamina_cross_entropy_forward(int64_t rows, int64_t classes, int threads, const float* x, const int64_t* labels, float* loss,
+                                 float* logs) {
+    for (int64_t r = 0; r < rows; r++)
+        if (labels[r] < 0 || labels[r] >= classes) return -1;
+    threads = parts(threads, rows, classes);
+    double total = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : total)
+    for (int64_t r = 0; r < rows; r++) {
+        const double log = log_sum(x + r * classes, classes);
+        logs[r] = (float)log;
+        total += log - x[r * classes + labels[r]];
+    }
+    *loss = (float)(total / (double)rows);
+    return 0;
+}
+
+// dx = (softmax(x) - one_hot(label)) * gradient / rows
+void lamina_cross_entropy_backward(int64_t rows, int64_t classes, int threads, const float* x, const int64_t* labels,
+                                   const float* logs, const float* gradient, float* dx) {
+    threads = parts(threads, rows, classes);
+    const float factor = *gradient / (float)rows;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = x + r * classes, log = logs[r];
+        float* to = dx + r * classes;
+        for (int64_t c = 0; c < classes; c += LANES) {
+            const int valid = (int)std::min<int64_t>(LANES, classes - c);
+            store_part(to + c, exponential(load_part(from + c, valid) - log) * factor, valid);
+        }
+        to[labels[r]] -= factor;
+    }
+}
+
+// In how many rows the first of the largest scores is that of the label; a NaN counts as the largest, as in torch.
+void lamina_matches(int64_t rows, int64_t classes, int threads, const float* x, const int64_t* labels, double* count) {
+    threads = parts(threads, rows, classes);
+    int64_t total = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : total)
+    for (int64_t r = 0; r < rows; r++) {
+        const float* row = x + r * classes;
+        int64_t best = 0;
+        for (int64_t c = 1; c < classes && row[best] == row[best]; c++)
+            if (row[c] > row[best] || row[c] != row[c]) best = c;
+        total += best == labels[r];
+    }
+    *count = (double)total;
+}
+}
