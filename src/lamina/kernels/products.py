@@ -18,8 +18,9 @@ from lamina.kernels.native import library
 from lamina.kernels.native.operator import operator, pulled_back
 from lamina.kernels.select import native
 
-# Fewer rows do not pay for laying the kernel out; a larger kernel or more rows leave the cache, where BLAS is better.
-_FEWEST_ROWS, _MOST_WEIGHTS, _MOST_INPUTS = 16, 1 << 19, 1 << 19
+# Fewer rows do not pay for laying the kernel out, nor less work for the way into Python and out of it; a larger kernel or
+# more rows leave the cache, where BLAS is better.
+_FEWEST_ROWS, _LEAST_WORK, _MOST_WEIGHTS, _MOST_INPUTS = 16, 1 << 20, 1 << 19, 1 << 19
 
 
 def suits(x: Tensor, kernel: Tensor, bias: Tensor | None) -> bool:
@@ -34,11 +35,12 @@ def suits(x: Tensor, kernel: Tensor, bias: Tensor | None) -> bool:
         >>> suits(torch.zeros(1, 3), torch.zeros(3, 4), None)
         False
     """
-    # First, since a compiler that traces would make guards of the sizes.
-    if not native("product", x, kernel, bias) or x.dim() != 2 or kernel.dim() != 2 or x.shape[1] != kernel.shape[0]:
+    if torch.compiler.is_compiling():  # first, since a compiler would make guards of the sizes
         return False
-    fits = 0 < kernel.numel() <= _MOST_WEIGHTS and 0 < x.numel() <= _MOST_INPUTS
-    return fits and x.shape[0] >= _FEWEST_ROWS
+    rows, weights = x.shape[0], kernel.numel()
+    if rows * weights < _LEAST_WORK or rows < _FEWEST_ROWS or weights > _MOST_WEIGHTS or x.numel() > _MOST_INPUTS:
+        return False
+    return x.dim() == kernel.dim() == 2 and x.shape[1] == kernel.shape[0] and native("product", x, kernel, bias)
 
 
 def product(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: str) -> Tensor:

@@ -78,6 +78,6 @@ def plain_float32(*tensors: Tensor | None) -> bool:
         (True, False)
     """
     for tensor in tensors:
-        if tensor is not None and (tensor.dtype is not torch.float32 or tensor.device.type != "cpu"):
+        if tensor is not None and (tensor.dtype is not torch.float32 or not tensor.is_cpu):
             return False
     return not (_compiling() or torch.is_autocast_enabled("cpu") or _transformed())
