@@ -34,7 +34,7 @@ def normalization(
     Returns:
         The result, the mean `(C,)` and `1 / sqrt(variance + epsilon)`, `(C,)`; the two carry no gradient.
     """
-    return _normalization(x, gamma, beta, residual, relu, epsilon)
+    return _normalization(x, gamma, beta, residual, relu, epsilon)[:3]
 
 
 def scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
@@ -60,35 +60,45 @@ def _scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None
     return y
 
 
+def _scaled_shape(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+    return x.new_empty(x.shape)
+
+
 def _forward(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = x.contiguous()
     gamma, beta, residual = (None if t is None else t.contiguous() for t in (gamma, beta, residual))
-    y, mean, inverse = torch.empty_like(x), x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1])
+    y, (mean, inverse, factors) = torch.empty_like(x), (x.new_empty(n) for n in _counts(x))
     _function("lamina_normalization_forward")(
         x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), epsilon, relu,
-        *map(_address, (x, gamma, beta, residual, y, mean, inverse)),
+        *map(_address, (x, gamma, beta, residual, y, mean, inverse, factors)),
     )  # fmt: skip
-    return y, mean, inverse
+    return y, mean, inverse, factors
+
+
+def _counts(x: Tensor) -> tuple[int, int, int]:
+    return x.shape[-1], x.shape[-1], 2 * x.shape[-1]
 
 
 def _shapes(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape), x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1])
+) -> tuple[Tensor, ...]:
+    return x.new_empty(x.shape), *(x.new_empty(n) for n in _counts(x))
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
     x, gamma, beta, residual, ctx.relu, ctx.epsilon = arguments
-    y, mean, inverse = results
-    ctx.mark_non_differentiable(mean, inverse)
+    y, mean, inverse, factors = results
+    ctx.mark_non_differentiable(mean, inverse, factors)
+    # With nothing added, what ReLU let through is computed again rather than read.
+    kept = (None, factors) if residual is None else (y, None)
     ctx.wanted = [t is not None and t.requires_grad for t in (gamma, beta, residual)]
-    ctx.save_for_backward(x, gamma, beta, y if ctx.relu else None, mean, inverse)
+    ctx.save_for_backward(x, gamma, beta, *(kept if ctx.relu else (None, None)), mean, inverse)
 
 
 def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
-    x, gamma, _, y, mean, inverse = ctx.saved_tensors
+    x, gamma, _, y, factors, mean, inverse = ctx.saved_tensors
     x, dy = x.contiguous(), dy.contiguous()
     gamma = None if gamma is None else gamma.contiguous()
     of_gamma, of_beta, of_residual = ctx.wanted
@@ -97,7 +107,7 @@ def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
     dresidual = torch.empty_like(x) if of_residual and ctx.relu else None
     _function("lamina_normalization_backward")(
         x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), ctx.relu,
-        *map(_address, (dy, x, y, gamma, mean, inverse, dx, dresidual, dgamma, dbeta)),
+        *map(_address, (dy, x, y, factors, gamma, mean, inverse, dx, dresidual, dgamma, dbeta)),
     )  # fmt: skip
     return dx, dgamma, dbeta, dy if of_residual and not ctx.relu else dresidual, None, None
 
@@ -120,9 +130,10 @@ def reference(x: Tensor, gamma: Tensor | None, beta: Tensor | None, epsilon: flo
 
 def _again(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
     x, gamma, beta, y, *_ = ctx.saved_tensors
-    dy = dy * (y > 0) if ctx.relu else dy
-    found = pulled_back([reference(x, gamma, beta, ctx.epsilon)], [x, gamma, beta], [dy])
-    return *found, dy if ctx.wanted[2] else None, None, None
+    result = reference(x, gamma, beta, ctx.epsilon)
+    dy = dy * ((result if y is None else y) > 0) if ctx.relu else dy
+    found = pulled_back([result], [x, gamma, beta], [dy])
+    return (*found, dy if ctx.wanted[2] else None, None, None)
 
 
 @functools.cache
@@ -131,7 +142,7 @@ def _function(name: str) -> Callable[..., None]:
     numbers: list[Any] = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int]
     forward = name.endswith("forward")
     numbers += [ctypes.c_float, ctypes.c_int] if forward else [ctypes.c_int]
-    count = {"forward": 7, "backward": 10, "apply": 5}[name.rpartition("_")[2]]
+    count = {"forward": 8, "backward": 11, "apply": 5}[name.rpartition("_")[2]]
     function.argtypes = [*numbers, *[ctypes.c_void_p] * count]
     function.restype = None
     return function
@@ -143,7 +154,7 @@ def _address(tensor: Tensor | None) -> int | None:
 
 _normalization = operator(
     "normalization(Tensor x, Tensor? gamma, Tensor? beta, Tensor? residual, bool relu, float epsilon) "
-    "-> (Tensor, Tensor, Tensor)",
+    "-> (Tensor, Tensor, Tensor, Tensor)",
     _forward,
     _shapes,
     _save,
@@ -153,5 +164,5 @@ _normalization = operator(
 _scaled_sum_operator = operator(
     "scaled_sum(Tensor x, Tensor scale, Tensor shift, Tensor? residual, bool relu) -> Tensor",
     _scaled_sum,
-    lambda x, scale, shift, residual, relu: x.new_empty(x.shape),
+    _scaled_shape,
 )

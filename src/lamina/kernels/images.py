@@ -178,7 +178,8 @@ def reference(x: Tensor, kernel: Tensor, bias: Tensor | None, shape: list[int], 
         shape: the sizes that the operator is given.
         activation: the number of the activation.
     """
-    _, height, width, _, window_h, window_w, _, stride_h, stride_w, top, left, out_h, out_w, *pool = shape
+    height, width, (window_h, window_w), (stride_h, stride_w) = shape[1], shape[2], shape[4:6], shape[7:9]
+    (top, left, out_h, out_w), pool = shape[9:13], shape[13:]
     bottom = max(0, (out_h - 1) * stride_h + window_h - height - top)
     right = max(0, (out_w - 1) * stride_w + window_w - width - left)
     padded = F.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))

@@ -18,8 +18,8 @@ from lamina.kernels.native import library
 from lamina.kernels.native.operator import operator, pulled_back
 from lamina.kernels.select import native
 
-# Fewer rows do not pay for laying the kernel out, nor less work for the way into Python and out of it; a larger kernel or
-# more rows leave the cache, where BLAS is better.
+# Fewer rows do not pay for laying the kernel out, nor less work for the way into Python and out of it; a larger kernel
+# or more rows leave the cache, where BLAS is better.
 _FEWEST_ROWS, _LEAST_WORK, _MOST_WEIGHTS, _MOST_INPUTS = 16, 1 << 20, 1 << 19, 1 << 19
 
 

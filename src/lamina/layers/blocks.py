@@ -51,7 +51,7 @@ def _is_sum(layer: Any) -> bool:
 
 
 def _is_activation(layer: Any) -> bool:
-    return _activation_of(layer) is not None
+    return activation_of(layer) is not None
 
 
 def _is_pooling(layer: Any) -> bool:
@@ -73,8 +73,12 @@ _NEXT = {"pad": ("conv",), "conv": ("norm", "act", "pool"), "norm": ("add", "act
 _NEXT["pool"] = ()
 
 
-def _activation_of(layer: Any) -> str | None:
-    """What an activation layer, or a layer with an activation, does, if the kernels know it."""
+def activation_of(layer: Any) -> str | None:
+    """What an activation layer, or a layer with an activation, does, if the kernels know it.
+
+    Args:
+        layer: any layer.
+    """
     if type(layer) is ReLU:
         plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
         return "relu" if plain else None
@@ -123,7 +127,7 @@ def _goes_on(roles: list[str], nodes: list[Node], role: str, layer: Any) -> bool
     """Whether a layer of this role can be part of what `roles` have been so far."""
     if role == "conv":
         return layer.padding == "valid"
-    own = _activation_of(nodes[roles.index("conv")].op) if "conv" in roles else "linear"
+    own = activation_of(nodes[roles.index("conv")].op) if "conv" in roles else "linear"
     if role == "pool":  # the largest of activated values is the activated largest, for what kernels know
         return "norm" not in roles and own is not None
     return own == "linear"
@@ -155,7 +159,7 @@ class Block:
 
 def _as_one(parts: dict[str, Any], x: Tensor, other: Tensor | None) -> Tensor | None:
     """The block's result, or `None` where its layers had better compute one by one."""
-    norm, activation = parts.get("norm"), _activation_of(parts["act"]) if "act" in parts else "linear"
+    norm, activation = parts.get("norm"), activation_of(parts["act"]) if "act" in parts else "linear"
     if norm is None:
         return _convolved(parts, x, activation or "linear")
     if norm.training and norm._trainable:
@@ -169,11 +173,25 @@ def _as_one(parts: dict[str, Any], x: Tensor, other: Tensor | None) -> Tensor | 
         return _folded(parts, x, other, activation or "linear")
     if activation not in ("linear", "relu") or not native("normalization", x, other):
         return None
-    return scaled_sum(x, *_as_factor(norm, None), other, activation == "relu")
+    return scaled_sum(x, *as_factor(norm, None), other, activation == "relu")
 
 
-def _as_factor(norm: BatchNormalization, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A normalization by its moving averages as a factor and an offset, of what comes before a `bias` is added."""
+def folds(norm: BatchNormalization) -> bool:
+    """Whether a normalization is one by its moving averages, of which nobody wants a gradient.
+
+    Args:
+        norm: the normalization.
+    """
+    return not (norm.training and norm._trainable) and not torch.is_grad_enabled()
+
+
+def as_factor(norm: BatchNormalization, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A normalization by its moving averages as a factor and an offset, of what comes before a `bias` is added.
+
+    Args:
+        norm: the normalization.
+        bias: `(channels,)` or `None`.
+    """
     scale = torch.rsqrt(norm.moving_variance + norm.epsilon)
     scale = scale if norm.gamma is None else scale * norm.gamma
     mean = norm.moving_mean if bias is None else norm.moving_mean - bias
@@ -191,7 +209,7 @@ def _window(parts: dict[str, Any], activation: str) -> images.Window:
 def _convolved(parts: dict[str, Any], x: Tensor, activation: str) -> Tensor:
     """Padding, convolution, pooling, activation, in one kernel where there is one for it."""
     layer, pad, pool = parts["conv"], parts.get("pad"), parts.get("pool")
-    own = _activation_of(layer)
+    own = activation_of(layer)
     if activation == "linear":
         activation = own or "linear"
     window = _window(parts, activation)
@@ -211,7 +229,7 @@ def _convolved(parts: dict[str, Any], x: Tensor, activation: str) -> Tensor:
 def _folded(parts: dict[str, Any], x: Tensor, other: Tensor | None, activation: str) -> Tensor | None:
     """The block at inference: the normalization as a factor and an offset of the convolution's sums."""
     layer, norm = parts["conv"], parts["norm"]
-    scale, shift = _as_factor(norm, layer.bias)
+    scale, shift = as_factor(norm, layer.bias)
     window = _window({**parts, "pool": None}, activation)
     inside = parts.get("pad") is None or isinstance(window.padding, tuple)
     plain = layer.groups == 1 and max(layer.dilation_rate) == 1 and inside

@@ -18,6 +18,7 @@ from lamina import activations
 from lamina.engine.rewrite import Found, Readers, hooked, unwatched
 from lamina.engine.symbolic import Node, Operation
 from lamina.kernels.conv import conv
+from lamina.layers.blocks import Block, activation_of, as_factor, find_block, folds
 from lamina.layers.convolution import Conv2D
 from lamina.layers.core import Lambda
 from lamina.layers.joining import Concatenate
@@ -60,8 +61,13 @@ def find_groups(node: Node, readers: Readers) -> Found | None:
         return None
     lambdas = [piece.op for piece in slices if not isinstance(piece.op, Operation)]
     layers = [*lambdas, *(c.op for c in convolutions), join.op]
-    run = Groups(len(convolutions), [_slice_of(piece) for piece in slices])
-    return Found("groups", [*slices, *convolutions, join], layers, [source], run)
+    nodes = [*slices, *convolutions, join]
+    normalized, tail = readers.only(join), None
+    found = None if normalized is None else find_block(normalized, readers)
+    if found is not None and found.run.roles == ("norm", "act"):
+        nodes, layers, tail = [*nodes, *found.nodes], [*layers, *found.layers], found.run
+    run = Groups(len(convolutions), [_slice_of(piece) for piece in slices], tail)
+    return Found("groups", nodes, layers, [source], run)
 
 
 def _alike(layer: Any, first: Any) -> bool:
@@ -125,25 +131,35 @@ class Groups:
     Args:
         count: the number of groups.
         bounds: the channels of each, for calling the layers one by one.
+        tail: a normalization and an activation that follow, or `None`.
     """
 
-    def __init__(self, count: int, bounds: list[Any]) -> None:
+    def __init__(self, count: int, bounds: list[Any], tail: Block | None) -> None:
         self.count = count
         self.bounds = bounds
+        self.tail = tail
 
     def __call__(self, layers: list[Any], x: Tensor) -> Tensor:
-        *lambdas, join = layers
+        after = [] if self.tail is None else layers[-len(self.tail.roles) :]
+        *lambdas, join = layers[: len(layers) - len(after)]
         convolutions = lambdas[len(lambdas) - self.count :]
         lambdas = lambdas[: -self.count]
         alike = all(_alike(layer, convolutions[0]) for layer in convolutions)
-        if not alike or hooked(layers) or not unwatched(convolutions, x):
+        if not alike or hooked(layers) or not unwatched([*convolutions, *after], x):
             pieces = [layer(x) for layer in lambdas] or [x[..., begin:end] for begin, end in self.bounds]
-            return join([layer(piece) for layer, piece in zip(convolutions, pieces, strict=True)])
+            y = join([layer(piece) for layer, piece in zip(convolutions, pieces, strict=True)])
+            for layer in after:
+                y = layer(y)
+            return y
         first = convolutions[0]
         # Side by side along the filters, which lie first in memory, and so does what comes out.
         kernel = torch.cat([layer.kernel.permute(3, 0, 1, 2) for layer in convolutions]).permute(1, 2, 3, 0)
         bias = torch.cat([layer.bias for layer in convolutions]) if first.use_bias else None
         name = activations.kernel_name(first.activation)
         details = (first.strides, first.padding, "channels_last", first.dilation_rate, self.count)
+        if self.tail is not None and name == "linear" and folds(after[0]):
+            scale, shift = as_factor(after[0], bias)
+            return conv(x, kernel * scale, shift, *details, activation_of(after[1]) or "linear")
         y = conv(x, kernel, bias, *details, name or "linear")
-        return y if name else first.activation(y)
+        y = y if name else first.activation(y)
+        return y if self.tail is None else self.tail(after, y)

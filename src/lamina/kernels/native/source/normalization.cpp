@@ -75,35 +75,48 @@ void apply(const Rows& r, const float* x, const float* residual, int relu, const
     else normalize<false, false>(r, x, residual, scale, shift, first, last, y);
 }
 
-template <bool RELU>
-void sums_back(const Rows& r, const float* dy, const float* x, const float* y, const float* mean, int64_t first, int64_t last,
-               float* sum, float* product) {
+// Where ReLU let nothing through: read off the result, or, with nothing added, computed again as on the way forward, which
+// takes no reading at all.
+enum Passed { ALL, READ, AGAIN };
+
+template <int PASSED>
+INLINE vec let_through(vec gradient, vec x, const float* y, int64_t at, int valid, vec scale, vec shift) {
+    if (PASSED == READ) return load_part(y + at, valid) > 0.0f ? gradient : vec{};
+    if (PASSED == AGAIN) return x * scale + shift > 0.0f ? gradient : vec{};
+    return gradient;
+}
+
+template <int PASSED>
+void sums_back(const Rows& r, const float* dy, const float* x, const float* y, const float* scale, const float* shift,
+               const float* mean, int64_t first, int64_t last, float* sum, float* product) {
     over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
-        const vec m = load(mean + c);
+        const vec m = load(mean + c), k = load(scale + c), t = load(shift + c);
         vec s[2] = {}, p[2] = {};
         for (int64_t i = 0; i < rows; i++) {
             const int64_t at = (row + i) * r.channels + c;
-            vec g = load_part(dy + at, valid);
-            if (RELU) g = load_part(y + at, valid) > 0.0f ? g : vec{};
+            const vec value = load_part(x + at, valid);
+            const vec g = let_through<PASSED>(load_part(dy + at, valid), value, y, at, valid, k, t);
             s[i % 2] += g;
-            p[i % 2] += g * (load_part(x + at, valid) - m);
+            p[i % 2] += g * (value - m);
         }
         store(sum + c, load(sum + c) + (s[0] + s[1]));
         store(product + c, load(product + c) + (p[0] + p[1]));
     });
 }
 
-template <bool RELU>
-void gradient(const Rows& r, const float* dy, const float* x, const float* y, const float* mean, const float* factor,
-              const float* offset, const float* slope, int64_t first, int64_t last, float* dx, float* dresidual) {
+template <int PASSED>
+void gradient(const Rows& r, const float* dy, const float* x, const float* y, const float* scale, const float* shift,
+              const float* mean, const float* factor, const float* offset, const float* slope, int64_t first, int64_t last,
+              float* dx, float* dresidual) {
     over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
+        const vec s = load(scale + c), t = load(shift + c);
         const vec k = load(factor + c), a = load(offset + c), b = load(slope + c), m = load(mean + c);
         for (int64_t i = row; i < row + rows; i++) {
             const int64_t at = i * r.channels + c;
-            vec g = load_part(dy + at, valid);
-            if (RELU) g = load_part(y + at, valid) > 0.0f ? g : vec{};
+            const vec value = load_part(x + at, valid);
+            const vec g = let_through<PASSED>(load_part(dy + at, valid), value, y, at, valid, s, t);
             if (dresidual) store_part(dresidual + at, g, valid);
-            store_part(dx + at, k * (g - a - (load_part(x + at, valid) - m) * b), valid);
+            store_part(dx + at, k * (g - a - (value - m) * b), valid);
         }
     });
 }
@@ -112,10 +125,11 @@ void gradient(const Rows& r, const float* dy, const float* x, const float* y, co
 
 extern "C" {
 
-// y = relu?((x - mean) * inverse * gamma + beta + residual?) and the statistics, `inverse` = 1 / sqrt(variance + epsilon).
+// y = relu?((x - mean) * inverse * gamma + beta + residual?) and the statistics, `inverse` = 1 / sqrt(variance + epsilon);
+// `factors` (2, C) is what x was multiplied by and what was added.
 void lamina_normalization_forward(int64_t rows, int64_t channels, int threads, float epsilon, int relu, const float* x,
                                   const float* gamma, const float* beta, const float* residual, float* y, float* mean,
-                                  float* inverse) {
+                                  float* inverse, float* factors) {
     const Rows r = {rows, channels};
     const int64_t lines = r.lines();
     threads = parts(threads, rows);
@@ -142,6 +156,7 @@ void lamina_normalization_forward(int64_t rows, int64_t channels, int threads, f
             const double s = inv * (gamma ? gamma[c] : 1.0f);
             scale.data[c] = (float)s;
             shift.data[c] = (float)((beta ? beta[c] : 0.0f) - m * s);
+            factors[c] = scale.data[c], factors[channels + c] = shift.data[c];
         }
 #pragma omp for schedule(static, 1)
         for (int p = 0; p < threads; p++) {
@@ -164,9 +179,10 @@ void lamina_normalization_apply(int64_t rows, int64_t channels, int threads, int
         apply(r, x, residual, relu, s.data, t.data, p * rows / threads, (p + 1) * rows / threads, y);
 }
 
-// `y` only with relu; `dresidual`, `dgamma` and `dbeta` may be null.
+// With relu `y`, or `factors` where there was no residual; `dresidual`, `dgamma` and `dbeta` may be null.
 void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, int relu, const float* dy, const float* x,
-                                   const float* y, const float* gamma, const float* mean, const float* inverse, float* dx,
+                                   const float* y, const float* factors, const float* gamma, const float* mean,
+                                   const float* inverse, float* dx,
                                    float* dresidual, float* dgamma, float* dbeta) {
     const Rows r = {rows, channels};
     const int64_t lines = r.lines();
@@ -174,6 +190,11 @@ void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, 
     Aligned all(threads * 2 * lines), factor(lines), offset(lines), slope(lines), center(lines);
     std::fill_n(all.data, threads * 2 * lines, 0.0f);
     std::memcpy(center.data, mean, channels * sizeof(float));
+    Aligned scale(lines), shift(lines);
+    if (factors) {
+        std::memcpy(scale.data, factors, channels * sizeof(float));
+        std::memcpy(shift.data, factors + channels, channels * sizeof(float));
+    }
 #pragma omp parallel num_threads(threads)
     {
         const FlushDenormals flush;
@@ -181,8 +202,10 @@ void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, 
         for (int p = 0; p < threads; p++) {
             const int64_t first = p * rows / threads, last = (p + 1) * rows / threads;
             float *sum = all.data + p * 2 * lines, *product = sum + lines;
-            if (relu) sums_back<true>(r, dy, x, y, center.data, first, last, sum, product);
-            else sums_back<false>(r, dy, x, y, center.data, first, last, sum, product);
+            const float *s = scale.data, *t = shift.data;
+            if (!relu) sums_back<ALL>(r, dy, x, y, s, t, center.data, first, last, sum, product);
+            else if (y) sums_back<READ>(r, dy, x, y, s, t, center.data, first, last, sum, product);
+            else sums_back<AGAIN>(r, dy, x, y, s, t, center.data, first, last, sum, product);
         }
 #pragma omp single
         for (int64_t c = 0; c < channels; c++) {
@@ -198,8 +221,12 @@ void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, 
 #pragma omp for schedule(static, 1)
         for (int p = 0; p < threads; p++) {
             const int64_t first = p * rows / threads, last = (p + 1) * rows / threads;
-            if (relu) gradient<true>(r, dy, x, y, center.data, factor.data, offset.data, slope.data, first, last, dx, dresidual);
-            else gradient<false>(r, dy, x, y, center.data, factor.data, offset.data, slope.data, first, last, dx, dresidual);
+            const auto run = [&](auto f) {
+                f(r, dy, x, y, scale.data, shift.data, center.data, factor.data, offset.data, slope.data, first, last, dx, dresidual);
+            };
+            if (!relu) run(gradient<ALL>);
+            else if (y) run(gradient<READ>);
+            else run(gradient<AGAIN>);
         }
     }
 }
