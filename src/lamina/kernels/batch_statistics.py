@@ -16,15 +16,37 @@ from torch import Tensor
 
 from lamina.kernels.native import library
 from lamina.kernels.native.operator import operator, pulled_back
+from lamina.kernels.select import native
+
+
+def suits(x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None) -> bool:
+    """Whether the operator can take these tensors.
+
+    Args:
+        x: `(..., C)`, float32 or bfloat16.
+        gamma: `(C,)`, float32, or `None`.
+        beta: `(C,)`, float32, or `None`.
+        residual: of the shape and dtype of `x`, or `None`.
+
+    Example:
+        >>> suits(torch.zeros(2, 3).double(), None, None, None)
+        False
+    """
+    if x.dtype is torch.bfloat16:
+        if not x.is_cpu or (residual is not None and residual.dtype is not x.dtype):
+            return False
+        with torch.autocast("cpu", enabled=False):  # which has done its part
+            return native("normalization", gamma, beta)
+    return native("normalization", x, gamma, beta, residual)
 
 
 def normalization(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`relu(gamma * (x - mean) / sqrt(variance + epsilon) + beta + residual)`; `kernels.select.native` says when.
+    """`relu(gamma * (x - mean) / sqrt(variance + epsilon) + beta + residual)`; `suits` says when.
 
     Args:
-        x: `(..., C)`, float32.
+        x: `(..., C)`, float32 or bfloat16.
         gamma: `(C,)`, or `None` for 1.
         beta: `(C,)`, or `None` for 0.
         residual: of the shape of `x`, or `None`.
@@ -41,8 +63,8 @@ def scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
     """`relu(x * scale + shift + residual)` in one pass, where no gradient is wanted: a normalization at inference.
 
     Args:
-        x: `(..., C)`, float32.
-        scale: `(C,)`.
+        x: `(..., C)`, float32 or bfloat16.
+        scale: `(C,)`, float32.
         shift: `(C,)`.
         residual: of the shape of `x`, or `None`.
         relu: whether what is below zero becomes zero.
@@ -54,7 +76,7 @@ def _scaled_sum(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None
     x, residual = x.contiguous(), None if residual is None else residual.contiguous()
     y = torch.empty_like(x)
     _function("lamina_normalization_apply")(
-        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), relu,
+        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), x.dtype is torch.bfloat16, relu,
         *map(_address, (x, scale, shift, residual, y)),
     )  # fmt: skip
     return y
@@ -69,9 +91,9 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = x.contiguous()
     gamma, beta, residual = (None if t is None else t.contiguous() for t in (gamma, beta, residual))
-    y, (mean, inverse, factors) = torch.empty_like(x), (x.new_empty(n) for n in _counts(x))
+    y, (mean, inverse, factors) = torch.empty_like(x), (x.new_empty(n, dtype=torch.float32) for n in _counts(x))
     _function("lamina_normalization_forward")(
-        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), epsilon, relu,
+        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), x.dtype is torch.bfloat16, epsilon, relu,
         *map(_address, (x, gamma, beta, residual, y, mean, inverse, factors)),
     )  # fmt: skip
     return y, mean, inverse, factors
@@ -84,7 +106,7 @@ def _counts(x: Tensor) -> tuple[int, int, int]:
 def _shapes(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, residual: Tensor | None, relu: bool, epsilon: float
 ) -> tuple[Tensor, ...]:
-    return x.new_empty(x.shape), *(x.new_empty(n) for n in _counts(x))
+    return x.new_empty(x.shape), *(x.new_empty(n, dtype=torch.float32) for n in _counts(x))
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
@@ -106,7 +128,7 @@ def _gradients(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
     dgamma, dbeta = (torch.empty_like(mean) if wanted else None for wanted in (of_gamma, of_beta))
     dresidual = torch.empty_like(x) if of_residual and ctx.relu else None
     _function("lamina_normalization_backward")(
-        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), ctx.relu,
+        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), x.dtype is torch.bfloat16, ctx.relu,
         *map(_address, (dy, x, y, factors, gamma, mean, inverse, dx, dresidual, dgamma, dbeta)),
     )  # fmt: skip
     return dx, dgamma, dbeta, dy if of_residual and not ctx.relu else dresidual, None, None
@@ -139,7 +161,7 @@ def _again(ctx: Any, dy: Tensor, *_: Any) -> tuple[Any, ...]:
 @functools.cache
 def _function(name: str) -> Callable[..., None]:
     function: Any = getattr(library("normalization"), name)
-    numbers: list[Any] = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int]
+    numbers: list[Any] = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int, ctypes.c_int]
     forward = name.endswith("forward")
     numbers += [ctypes.c_float, ctypes.c_int] if forward else [ctypes.c_int]
     count = {"forward": 8, "backward": 11, "apply": 5}[name.rpartition("_")[2]]

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lamina.errors import ShapeError
-from lamina.kernels.batch_statistics import normalization
-from lamina.kernels.select import native
+from lamina.kernels.batch_statistics import normalization, suits
 
 
 def batch_norm(
@@ -87,7 +86,7 @@ def batch_norm_with_own_statistics(
                 received=f"shape {tuple(x.shape)}",
                 fix="give gamma and beta one number a channel",
             )
-    if axis % x.ndim == x.ndim - 1 and native("normalization", x, gamma, beta, residual) and x.numel():
+    if axis % x.ndim == x.ndim - 1 and suits(x, gamma, beta, residual) and x.numel():
         return normalization(x, gamma, beta, residual, relu, epsilon)
     if gamma is None and beta is None and x.dtype.itemsize < 4:  # float32 weights make for float32 statistics
         gamma = x.new_ones(x.shape[axis], dtype=torch.float32)

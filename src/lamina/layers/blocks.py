@@ -18,9 +18,8 @@ from lamina.engine.rewrite import Found, Readers, unwatched
 from lamina.engine.symbolic import Node, SymbolicTensor
 from lamina.kernels import images
 from lamina.kernels.activations import ACTIVATIONS
-from lamina.kernels.batch_statistics import scaled_sum
+from lamina.kernels.batch_statistics import scaled_sum, suits
 from lamina.kernels.conv import conv
-from lamina.kernels.select import native
 from lamina.layers.activation import ReLU
 from lamina.layers.convolution import Conv2D
 from lamina.layers.core import Activation
@@ -171,7 +170,7 @@ def _as_one(parts: dict[str, Any], x: Tensor, other: Tensor | None) -> Tensor | 
         return None
     if "conv" in parts:
         return _folded(parts, x, other, activation or "linear")
-    if activation not in ("linear", "relu") or not native("normalization", x, other):
+    if activation not in ("linear", "relu") or not suits(x, norm.gamma, norm.beta, other):
         return None
     return scaled_sum(x, *as_factor(norm, None), other, activation == "relu")
 

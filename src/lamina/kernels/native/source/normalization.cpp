@@ -1,5 +1,5 @@
 // Batch normalization with the statistics of the batch, with what often follows it: the sum with another branch, ReLU.
-// Forward two passes over memory, backward two. float32, channels last: rows of C numbers.
+// Forward two passes over memory, backward two. float32 or bfloat16 in memory, float32 in between; rows of C numbers.
 #include <omp.h>
 
 #include <algorithm>
@@ -24,9 +24,10 @@ INLINE void over_blocks(const Rows& r, int64_t first, int64_t last, F f) {
 }
 
 // Mean and sum of squared deviations of some rows, joined with those of the rows before (Chan, Golub, LeVeque, 1983).
-void moments(const Rows& r, const float* x, int64_t first, int64_t last, float* mean, float* squares) {
+template <typename Number>
+void moments(const Rows& r, const Number* x, int64_t first, int64_t last, float* mean, float* squares) {
     over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
-        const float* p = x + row * r.channels + c;
+        const Number* p = x + row * r.channels + c;
         vec sums[4] = {}, deviations[4] = {};
         int64_t i = 0;
         for (; i + 4 <= rows; i += 4)
@@ -52,9 +53,9 @@ void moments(const Rows& r, const float* x, int64_t first, int64_t last, float* 
 
 int parts(int threads, int64_t rows) { return (int)std::max<int64_t>(1, std::min<int64_t>(threads, rows / BLOCK)); }
 
-template <bool RESIDUAL, bool RELU>
-void normalize(const Rows& r, const float* x, const float* residual, const float* scale, const float* shift, int64_t first,
-               int64_t last, float* y) {
+template <bool RESIDUAL, bool RELU, typename Number>
+void normalize(const Rows& r, const Number* x, const Number* residual, const float* scale, const float* shift, int64_t first,
+               int64_t last, Number* y) {
     over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
         const vec s = load(scale + c), t = load(shift + c);
         for (int64_t i = row; i < row + rows; i++) {
@@ -67,8 +68,9 @@ void normalize(const Rows& r, const float* x, const float* residual, const float
     });
 }
 
-void apply(const Rows& r, const float* x, const float* residual, int relu, const float* scale, const float* shift,
-           int64_t first, int64_t last, float* y) {
+template <typename Number>
+void apply(const Rows& r, const Number* x, const Number* residual, int relu, const float* scale, const float* shift,
+           int64_t first, int64_t last, Number* y) {
     if (residual && relu) normalize<true, true>(r, x, residual, scale, shift, first, last, y);
     else if (residual) normalize<true, false>(r, x, residual, scale, shift, first, last, y);
     else if (relu) normalize<false, true>(r, x, residual, scale, shift, first, last, y);
@@ -79,15 +81,15 @@ void apply(const Rows& r, const float* x, const float* residual, int relu, const
 // takes no reading at all.
 enum Passed { ALL, READ, AGAIN };
 
-template <int PASSED>
-INLINE vec let_through(vec gradient, vec x, const float* y, int64_t at, int valid, vec scale, vec shift) {
+template <int PASSED, typename Number>
+INLINE vec let_through(vec gradient, vec x, const Number* y, int64_t at, int valid, vec scale, vec shift) {
     if (PASSED == READ) return load_part(y + at, valid) > 0.0f ? gradient : vec{};
     if (PASSED == AGAIN) return x * scale + shift > 0.0f ? gradient : vec{};
     return gradient;
 }
 
-template <int PASSED>
-void sums_back(const Rows& r, const float* dy, const float* x, const float* y, const float* scale, const float* shift,
+template <int PASSED, typename Number>
+void sums_back(const Rows& r, const Number* dy, const Number* x, const Number* y, const float* scale, const float* shift,
                const float* mean, int64_t first, int64_t last, float* sum, float* product) {
     over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
         const vec m = load(mean + c), k = load(scale + c), t = load(shift + c);
@@ -104,10 +106,10 @@ void sums_back(const Rows& r, const float* dy, const float* x, const float* y, c
     });
 }
 
-template <int PASSED>
-void gradient(const Rows& r, const float* dy, const float* x, const float* y, const float* scale, const float* shift,
+template <int PASSED, typename Number>
+void gradient(const Rows& r, const Number* dy, const Number* x, const Number* y, const float* scale, const float* shift,
               const float* mean, const float* factor, const float* offset, const float* slope, int64_t first, int64_t last,
-              float* dx, float* dresidual) {
+              Number* dx, Number* dresidual) {
     over_blocks(r, first, last, [&](int64_t row, int64_t rows, int64_t c, int valid) {
         const vec s = load(scale + c), t = load(shift + c);
         const vec k = load(factor + c), a = load(offset + c), b = load(slope + c), m = load(mean + c);
@@ -121,14 +123,11 @@ void gradient(const Rows& r, const float* dy, const float* x, const float* y, co
     });
 }
 
-}  // namespace
-
-extern "C" {
-
 // y = relu?((x - mean) * inverse * gamma + beta + residual?) and the statistics, `inverse` = 1 / sqrt(variance + epsilon);
 // `factors` (2, C) is what x was multiplied by and what was added.
-void lamina_normalization_forward(int64_t rows, int64_t channels, int threads, float epsilon, int relu, const float* x,
-                                  const float* gamma, const float* beta, const float* residual, float* y, float* mean,
+template <typename Number>
+void forward(int64_t rows, int64_t channels, int threads, float epsilon, int relu, const Number* x,
+                                  const float* gamma, const float* beta, const Number* residual, Number* y, float* mean,
                                   float* inverse, float* factors) {
     const Rows r = {rows, channels};
     const int64_t lines = r.lines();
@@ -167,8 +166,9 @@ void lamina_normalization_forward(int64_t rows, int64_t channels, int threads, f
 }
 
 // y = relu?(x * scale + shift + residual?)
-void lamina_normalization_apply(int64_t rows, int64_t channels, int threads, int relu, const float* x, const float* scale,
-                                const float* shift, const float* residual, float* y) {
+template <typename Number>
+void scaled(int64_t rows, int64_t channels, int threads, int relu, const Number* x, const float* scale,
+                                const float* shift, const Number* residual, Number* y) {
     const Rows r = {rows, channels};
     Aligned s(r.lines()), t(r.lines());
     std::memcpy(s.data, scale, channels * sizeof(float));
@@ -180,10 +180,11 @@ void lamina_normalization_apply(int64_t rows, int64_t channels, int threads, int
 }
 
 // With relu `y`, or `factors` where there was no residual; `dresidual`, `dgamma` and `dbeta` may be null.
-void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, int relu, const float* dy, const float* x,
-                                   const float* y, const float* factors, const float* gamma, const float* mean,
-                                   const float* inverse, float* dx,
-                                   float* dresidual, float* dgamma, float* dbeta) {
+template <typename Number>
+void backward(int64_t rows, int64_t channels, int threads, int relu, const Number* dy, const Number* x,
+                                   const Number* y, const float* factors, const float* gamma, const float* mean,
+                                   const float* inverse, Number* dx,
+                                   Number* dresidual, float* dgamma, float* dbeta) {
     const Rows r = {rows, channels};
     const int64_t lines = r.lines();
     threads = parts(threads, rows);
@@ -224,10 +225,41 @@ void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, 
             const auto run = [&](auto f) {
                 f(r, dy, x, y, scale.data, shift.data, center.data, factor.data, offset.data, slope.data, first, last, dx, dresidual);
             };
-            if (!relu) run(gradient<ALL>);
-            else if (y) run(gradient<READ>);
-            else run(gradient<AGAIN>);
+            if (!relu) run(gradient<ALL, Number>);
+            else if (y) run(gradient<READ, Number>);
+            else run(gradient<AGAIN, Number>);
         }
     }
+}
+}  // namespace
+
+extern "C" {
+
+void lamina_normalization_forward(int64_t rows, int64_t channels, int threads, int is_short, float epsilon, int relu, const void* x,
+                                  const float* gamma, const float* beta, const void* residual, void* y, float* mean,
+                                  float* inverse, float* factors) {
+    if (is_short)
+        forward(rows, channels, threads, epsilon, relu, (const brief*)x, gamma, beta, (const brief*)residual, (brief*)y, mean,
+                inverse, factors);
+    else
+        forward(rows, channels, threads, epsilon, relu, (const float*)x, gamma, beta, (const float*)residual, (float*)y, mean,
+                inverse, factors);
+}
+
+void lamina_normalization_apply(int64_t rows, int64_t channels, int threads, int is_short, int relu, const void* x,
+                                const float* scale, const float* shift, const void* residual, void* y) {
+    if (is_short) scaled(rows, channels, threads, relu, (const brief*)x, scale, shift, (const brief*)residual, (brief*)y);
+    else scaled(rows, channels, threads, relu, (const float*)x, scale, shift, (const float*)residual, (float*)y);
+}
+
+void lamina_normalization_backward(int64_t rows, int64_t channels, int threads, int is_short, int relu, const void* dy,
+                                   const void* x, const void* y, const float* factors, const float* gamma, const float* mean,
+                                   const float* inverse, void* dx, void* dresidual, float* dgamma, float* dbeta) {
+    if (is_short)
+        backward(rows, channels, threads, relu, (const brief*)dy, (const brief*)x, (const brief*)y, factors, gamma, mean,
+                 inverse, (brief*)dx, (brief*)dresidual, dgamma, dbeta);
+    else
+        backward(rows, channels, threads, relu, (const float*)dy, (const float*)x, (const float*)y, factors, gamma, mean,
+                 inverse, (float*)dx, (float*)dresidual, dgamma, dbeta);
 }
 }

@@ -173,6 +173,24 @@ INLINE float to_float(brief x) {
 typedef uint16_t brief;
 #endif
 
+// Numbers of 16 bits in memory as floats in registers.
+typedef uint16_t halves __attribute__((vector_size(LANES * 2)));
+typedef uint32_t uvec __attribute__((vector_size(LANES * 4)));
+INLINE vec load_part(const brief* p, int count) {
+    halves h = {};
+    if (count >= LANES) std::memcpy(&h, p, sizeof(h));
+    else std::memcpy(&h, p, count * sizeof(brief));
+    return (vec)(__builtin_convertvector(h, uvec) << 16);
+}
+INLINE void store_part(brief* p, vec v, int count) {
+    const uvec bits = (uvec)v;
+    uvec rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;  // to the nearest, from halfway to the even one
+    rounded = (uvec)(v == v ? (ivec)rounded : ivec{} + 0x7fc0);
+    const halves h = __builtin_convertvector(rounded, halves);
+    if (count >= LANES) std::memcpy(p, &h, sizeof(h));
+    else std::memcpy(p, &h, count * sizeof(brief));
+}
+
 // While one lives, this thread takes and gives zero for numbers below the normal range. Intel's processors need a hundred
 // times as long for them, and gradients that vanish along a sequence are such numbers.
 struct FlushDenormals {
