@@ -24,6 +24,7 @@ from lamina.kernels.windows import same_padding
 # Numbers of the kernel up to which it stays in the cache, where this kernel is faster than oneDNN's: measured on
 # machines with AVX-512 by benchmarks/kernels.py. A window of one pixel is a product of matrices: oneDNN wins sooner.
 _MOST, _MOST_OF_ONE_PIXEL, _MOST_WITH_MKL = 1 << 17, 1 << 16, 1 << 14
+_MOST_WIDENED = 64  # numbers of a window
 _MOST_OF_A_POOL = 256  # which member was the largest is kept in a byte
 
 
@@ -89,6 +90,45 @@ def convolution(
     shape = _shape(tuple(x.shape), tuple(kernel.shape), window)
     activation = NUMBERS[window.activation]
     return _convolution(x, kernel, bias, scale, residual, shape, activation, torch.is_grad_enabled())[0]
+
+
+def suits_widened(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> bool:
+    """Whether, under autocast to bfloat16, the operator in float32 would be faster than a convolution of bfloat16.
+
+    It is for windows of few numbers with pooling behind them: the products are few, and what pooling drops is many.
+
+    Args:
+        x: `(N, H, W, C)`, float32 or bfloat16.
+        kernel: `(KH, KW, C, F)`, float32.
+        bias: `(F,)` or `None`.
+        window: strides, padding, pooling, activation.
+
+    Example:
+        >>> suits_widened(torch.zeros(1, 8, 8, 3), torch.zeros(3, 3, 3, 4), None, Window((1, 1), "same"))
+        False
+    """
+    if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") is not torch.bfloat16:
+        return False
+    if x.dtype not in (torch.float32, torch.bfloat16) or kernel.shape[:3].numel() > _MOST_WIDENED:
+        return False
+    with torch.autocast("cpu", enabled=False):
+        return suits(x.float() if x.dtype is torch.bfloat16 else x, kernel, bias, window)
+
+
+def widened(x: Tensor, kernel: Tensor, bias: Tensor | None, window: Window) -> Tensor:
+    """`convolution` in float32 under autocast to bfloat16; `suits_widened` says when.
+
+    Args:
+        x: `(N, H, W, C)`, float32 or bfloat16.
+        kernel: `(KH, KW, C, F)`, float32.
+        bias: `(F,)` or `None`.
+        window: strides, padding, pooling, activation.
+
+    Returns:
+        `(N, OH, OW, F)`, bfloat16.
+    """
+    with torch.autocast("cpu", enabled=False):
+        return convolution(x.float(), kernel, bias, window).bfloat16()
 
 
 @functools.lru_cache(1024)

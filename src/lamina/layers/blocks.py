@@ -216,6 +216,8 @@ def _convolved(parts: dict[str, Any], x: Tensor, activation: str) -> Tensor:
     plain = layer.groups == 1 and max(layer.dilation_rate) == 1
     if inside and plain and images.suits(x, layer.kernel, layer.bias, window):
         y = images.convolution(x, layer.kernel, layer.bias, window)
+    elif inside and plain and pool is not None and images.suits_widened(x, layer.kernel, layer.bias, window):
+        y = images.widened(x, layer.kernel, layer.bias, window)
     else:
         x = x if pad is None else pad(x)
         details = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups)
