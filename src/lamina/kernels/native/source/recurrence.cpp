@@ -1,5 +1,5 @@
 // LSTM, GRU and SimpleRNN over whole sequences, forward and backward, in float32; where the processor can, products of
-// bfloat16 on request (`SHORT`), with everything else in float32.
+// bfloat16 on request, with everything else in float32.
 //
 // Rows of a batch do not depend on each other, so each thread takes some rows through all steps and never waits for
 // another. The weights of input, state and bias are one matrix of K = F + U + 1 rows, cut into blocks of four vectors of
@@ -11,8 +11,10 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <memory>
 #include <type_traits>
 
+#include "tiles.h"
 #include "vector.h"
 
 namespace {
@@ -36,6 +38,8 @@ struct Sizes {
     int64_t blocks() const { return (units + width() - 1) / width(); }
     int64_t padded() const { return blocks() * width(); }
     int64_t depth() const { return features + units + 1; }
+    int64_t pairs() const { return (depth() + 31) / 32 * 16; }      // of rows, in whole tiles
+    int64_t kept() const { return (depth() + 31) / 32 * 32; }       // rows of a gradient, likewise
     int gates() const { return kind == LSTM ? 4 : kind == GRU ? 3 : 1; }
 };
 
@@ -99,13 +103,13 @@ void pack_back(const Sizes& s, const float* packed, int64_t first, int64_t count
 }
 
 #if HAS_SHORT
-// The packed weights (blocks, K, BLOCK) as pairs of rows: (blocks, pairs, BLOCK, 2).
-void pack_short(const float* packed, int64_t blocks, int64_t depth, int64_t columns, brief* shorts) {
+// The packed weights (blocks, K, BLOCK) as pairs of rows: (blocks, pairs, BLOCK, 2); zeros behind the last row.
+void pack_short(const float* packed, int64_t blocks, int64_t depth, int64_t pairs, int64_t columns, brief* shorts) {
     for (int64_t b = 0; b < blocks; b++)
-        for (int64_t k = 0; k < depth; k += 2)
+        for (int64_t k = 0; k < 2 * pairs; k += 2)
             for (int64_t j = 0; j < columns; j += LANES, shorts += 2 * LANES) {
                 const float* even = packed + (b * depth + k) * columns + j;
-                store_pairs(shorts, paired(load(even), k + 1 < depth ? load(even + columns) : vec{}));
+                store_pairs(shorts, paired(k < depth ? load(even) : vec{}, k + 1 < depth ? load(even + columns) : vec{}));
             }
 }
 
@@ -169,8 +173,8 @@ INLINE void product(const float* inputs, int64_t stride, const float* weights, i
     }
 }
 
-// Numbers of a row of a panel: K, rounded up to pairs, and room for the units behind the last.
-INLINE int64_t line_of(const Sizes& s) { return (s.depth() + 1) / 2 * 2 + BLOCK; }
+// Numbers of a row of a panel: K, rounded up to tiles, and room for the units behind the last.
+INLINE int64_t line_of(const Sizes& s) { return 2 * s.pairs() + BLOCK; }
 
 // What the gates make of their sums for the units of one block and row. `gates` and `state` are what is kept.
 template <int KIND>
@@ -251,15 +255,40 @@ void some_rows(int count, const Forward& f, const Number* packed, int64_t size, 
     }
 }
 
+#if HAS_TILES
+// 32 rows through one step: the sums of a block by tiles, then its gates row by row. `z` has room for the sums.
+template <int KIND>
+void tiled_rows(int count, const Forward& f, const brief* packed, int64_t size, const brief* inputs, brief* next, float* z,
+                const float* const* before, float* const* state, float* const* gates) {
+    const int64_t line = line_of(f.s), width = f.s.width();
+    for (int64_t b = 0; b < f.s.blocks(); b++) {
+        for (int g = 0; g < 4; g += 2) {
+            tile_zeros();
+            for (int64_t k = 0; k < f.s.pairs(); k += 16)
+                tile_products(inputs + 2 * k, line, 16 * line, packed + b * size + k * 2 * BLOCK + g * 2 * LANES, 2 * BLOCK, 2 * LANES);
+            tile_store(z + g * LANES, BLOCK, 16 * BLOCK);
+        }
+        for (int r = 0; r < count; r++) {
+            alignas(64) float h[BLOCK];
+            vec sums[4];
+            UNROLL for (int g = 0; g < 4; g++) sums[g] = load(z + r * BLOCK + g * LANES);
+            advance<KIND>(sums, before[r] + b * width, h, state[r] + b * width, gates[r] ? gates[r] + b * BLOCK : nullptr);
+            put(next + r * line + f.s.features + b * width, h, width);
+        }
+    }
+}
+#endif
+
 // The rows `first` to `last` through all steps.
 template <int KIND, typename Number>
 void forward(const Forward& f, const Number* packed, int64_t size, int64_t first, int64_t last) {
     const FlushDenormals flush;
     const Sizes& s = f.s;
     const int64_t rows = last - first, depth = s.depth(), padded = s.padded(), line = line_of(s);
-    Aligned room(2 * rows * line), own(3 * rows * padded);
+    const int64_t room_rows = (rows + 31) / 32 * 32;  // whole tiles
+    Aligned room(2 * room_rows * line), own(3 * rows * padded);
     Number* panels = (Number*)room.data;
-    std::fill_n(panels, 2 * rows * line, (Number)0);
+    std::fill_n(panels, 2 * room_rows * line, (Number)0);
     const float one = 1.0f;
     std::fill_n(own.data, 3 * rows * padded, 0.0f);
     float* memory[3] = {own.data, own.data + rows * padded, own.data + 2 * rows * padded};
@@ -268,8 +297,13 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
         std::memcpy(memory[2] + r * padded, (KIND == LSTM ? f.c0 : f.h0) + (first + r) * s.units, s.units * sizeof(float));
     }
     const int64_t groups = (rows + ROWS - 1) / ROWS;
+#if HAS_TILES
+    const bool tiled = !std::is_same<Number, float>::value && tiles_allowed();
+    Aligned sums(32 * BLOCK);
+    std::unique_ptr<Tiles> registers(tiled ? new Tiles : nullptr);
+#endif
     for (int64_t t = 0; t < s.steps; t++) {
-        Number *now = panels + (t % 2) * rows * line, *next = panels + ((t + 1) % 2) * rows * line;
+        Number *now = panels + (t % 2) * room_rows * line, *next = panels + ((t + 1) % 2) * room_rows * line;
         const auto before = [&](int64_t r) {
             return t == 0 ? memory[2] + r * padded
                    : f.states ? f.states + ((t - 1) * s.batch + first + r) * padded
@@ -282,8 +316,21 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
         for (int64_t r = 0; r < rows; r++) {
             put(now + r * line, f.x + (first + r) * f.x_batch + t * f.x_step, s.features);
             put(now + r * line + depth - 1, &one, 1);
-            now[r * line + depth] = 0;  // what a pair may read
+            if (2 * s.pairs() > depth) now[r * line + depth] = 0;  // what a pair may read
         }
+#if HAS_TILES
+        if constexpr (!std::is_same<Number, float>::value)
+            if (tiled)
+                for (int64_t begin = 0; begin < rows; begin += 32) {
+                    const float* old[32];
+                    float *state[32], *gates[32];
+                    const int count = (int)std::min<int64_t>(32, rows - begin);
+                    for (int r = 0; r < count; r++)
+                        old[r] = before(begin + r), state[r] = after(begin + r), gates[r] = kept(begin + r);
+                    tiled_rows<KIND>(count, f, packed, size, now + begin * line, next + begin * line, sums.data, old, state, gates);
+                }
+        if (!tiled)
+#endif
         for (int64_t g = 0; g < groups; g++) {
             const int64_t begin = g * rows / groups, end = (g + 1) * rows / groups;
             const float* old[ROWS];
@@ -392,6 +439,35 @@ INLINE void retreat(vec dh, float* carry, const float* gates, const float* state
     }
 }
 
+#if HAS_TILES
+// `rows_back` by tiles, through a result of whole tiles.
+void tiled_back(int64_t count, const brief* gradients, int64_t block_stride, const brief* turned, int64_t blocks,
+                int64_t columns, float* whole, int64_t stride, float* result) {
+    for (int64_t n = 0; n < columns; n++)
+        for (int64_t r = 0; r < count; r += 32) {
+            tile_zeros();
+            for (int64_t b = 0; b < blocks; b++)
+                for (int j = 0; j < BLOCK; j += 32)
+                    tile_products(gradients + b * block_stride + r * BLOCK + j, BLOCK, 16 * BLOCK,
+                                  turned + ((n * blocks + b) * BLOCK + j) * 2 * LANES, 4 * LANES, 2 * LANES);
+            tile_store(whole + r * stride + n * 2 * LANES, stride, 16 * stride);
+        }
+    std::memcpy(result, whole, count * stride * sizeof(float));
+}
+
+// The gradient of one block of the weights: inputs turned round (K, columns) by gradients (columns / 2, BLOCK, 2).
+void tiled_outer(const brief* turned, int64_t columns, const brief* gradients, int64_t depth, float* weights) {
+    for (int64_t k = 0; k < depth; k += 32)
+        for (int g = 0; g < 4; g += 2) {
+            float* sums = weights + k * BLOCK + g * LANES;
+            tile_sums(sums, BLOCK, 16 * BLOCK);
+            for (int64_t n = 0; n < columns; n += 32)
+                tile_products(turned + k * columns + n, columns, 16 * columns, gradients + n * BLOCK + g * 2 * LANES, 2 * BLOCK, 2 * LANES);
+            tile_store(sums, BLOCK, 16 * BLOCK);
+        }
+}
+#endif
+
 template <int KIND, typename Number>
 void backward(const Backward& b, const Number* turned_x, const Number* turned_h, float* gradient, int64_t first, int64_t last) {
     const FlushDenormals flush;
@@ -404,7 +480,15 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
     constexpr bool is_short = !std::is_same<Number, float>::value;
     const int64_t chunk = (STEPS * rows + 1) / 2 * 2, line = depth + LANES;
     Aligned dz(blocks * chunk * BLOCK), inputs(chunk * line), dh(rows * state_line), direct(rows * padded);
-    Aligned shorts(is_short ? blocks * chunk * BLOCK : 1), pairs(is_short ? chunk * line : 1);
+    const int64_t whole = (rows + 31) / 32 * 32;  // rows in whole tiles
+    Aligned shorts(is_short ? (blocks * chunk + whole) * BLOCK : 1), pairs(is_short ? chunk * line : 1);
+#if HAS_TILES
+    const bool tiled = is_short && tiles_allowed();
+    const int64_t columns = (chunk + 31) / 32 * 32;  // of the inputs turned round
+    Aligned turned(tiled ? s.kept() * columns / 2 + 1 : 1), wide_dh(tiled ? whole * state_line : 1), wide_dx(tiled ? whole * x_line + 1 : 1);
+    std::unique_ptr<Tiles> registers(tiled ? new Tiles : nullptr);
+    std::fill_n(shorts.data, is_short ? (blocks * chunk + whole) * BLOCK : 1, 0.0f);
+#endif
     Aligned carry(rows * padded), tanhs(2 * rows * padded), dx(rows * x_line + 1), start(rows * padded);
     std::fill_n(inputs.data, chunk * line, 0.0f);
     std::fill_n(dh.data, rows * state_line, 0.0f);
@@ -475,6 +559,11 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
             now = (const Number*)shorts.data;
         }
 #endif
+#if HAS_TILES
+        if constexpr (is_short)
+            if (tiled) tiled_back(rows, now, chunk * BLOCK, turned_h, blocks, columns_h, wide_dh.data, state_line, dh.data);
+        if (!tiled)
+#endif
         rows_back(rows, now, chunk * BLOCK, turned_h, blocks, columns_h, dh.data, state_line);
         if (KIND == GRU || f.mask)
             for (int64_t r = 0; r < rows; r++)
@@ -483,6 +572,11 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
                     store(d, load(d) + load(direct.data + r * padded + j));
                 }
         if (b.dx) {
+#if HAS_TILES
+            if constexpr (is_short)
+                if (tiled) tiled_back(rows, now, chunk * BLOCK, turned_x, blocks, columns_x, wide_dx.data, x_line, dx.data);
+            if (!tiled)
+#endif
             rows_back(rows, now, chunk * BLOCK, turned_x, blocks, columns_x, dx.data, x_line);
             for (int64_t r = 0; r < rows; r++)
                 std::memcpy(b.dx + ((first + r) * s.steps + t) * s.features, dx.data + r * x_line, s.features * sizeof(float));
@@ -502,6 +596,14 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
                         store_pairs((brief*)pairs.data + n * line + 2 * k, paired(load(even), load(even + line)));
                     }
                 all = (const Number*)pairs.data;
+#if HAS_TILES
+                if (tiled) {
+                    brief* to = (brief*)turned.data;
+                    for (int64_t k = 0; k < depth; k++)
+                        for (int64_t n = 0; n < columns; n++)
+                            to[k * columns + n] = n < (filled + 1) / 2 * 2 ? ((const brief*)pairs.data)[n / 2 * 2 * line + 2 * k + n % 2] : 0;
+                }
+#endif
             }
 #endif
             for (int64_t k = 0; k < blocks; k++) {
@@ -514,9 +616,17 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
                             store_pairs((brief*)shorts.data + n * BLOCK + 2 * j, paired(load(even), load(even + BLOCK)));
                         }
                     d = (const Number*)shorts.data;
+#if HAS_TILES
+                    if (tiled) {
+                        // Behind the last pair the inputs are zero, and what they meet must be a number.
+                        std::fill_n((brief*)shorts.data + (filled + 1) / 2 * 2 * BLOCK, (columns - (filled + 1) / 2 * 2) * BLOCK, (brief)0);
+                        tiled_outer((const brief*)turned.data, columns, (const brief*)shorts.data, depth, gradient + k * s.kept() * BLOCK);
+                        continue;
+                    }
+#endif
                 }
 #endif
-                float* w = gradient + k * depth * BLOCK;
+                float* w = gradient + k * s.kept() * BLOCK;
                 const int64_t each = is_short ? 2 : 1;
                 int64_t row = 0;
                 for (; row + ROWS <= depth; row += ROWS) outer<ROWS>(all + row * each, line, d, filled, w + row * BLOCK);
@@ -545,8 +655,14 @@ void over_kinds(int kind, F f) {
 
 extern "C" {
 
-// Whether products of bfloat16 can be had.
-int lamina_recurrence_short() { return HAS_SHORT; }
+// Whether products of bfloat16 can be had, and are faster: on Intel's processors only in tiles.
+int lamina_recurrence_short() {
+#if HAS_SHORT
+    return tiles_allowed() || !__builtin_cpu_is("intel");
+#else
+    return 0;
+#endif
+}
 
 // How many floats the workspace has for the gates and for the states.
 void lamina_recurrence_sizes(int kind, int64_t batch, int64_t steps, int64_t units, int64_t* gates, int64_t* states) {
@@ -565,10 +681,10 @@ void lamina_recurrence_forward(int kind, int64_t batch, int64_t steps, int64_t f
     Aligned packed(s.blocks() * s.depth() * BLOCK);
     pack(s, {kernel, recurrent, bias, {kernel_row, kernel_column}, {recurrent_row, recurrent_column}}, packed.data);
     threads = (int)std::max<int64_t>(1, std::min<int64_t>(threads, batch));
-    const int64_t pairs = (s.depth() + 1) / 2 * 2 * BLOCK;
+    const int64_t pairs = 2 * s.pairs() * BLOCK;
     Aligned shorts(short_products ? s.blocks() * pairs / 2 : 1);
 #if HAS_SHORT
-    if (short_products) pack_short(packed.data, s.blocks(), s.depth(), BLOCK, (brief*)shorts.data);
+    if (short_products) pack_short(packed.data, s.blocks(), s.depth(), s.pairs(), BLOCK, (brief*)shorts.data);
 #endif
     over_kinds(kind, [&](auto k) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -607,18 +723,19 @@ void lamina_recurrence_backward(int kind, int64_t batch, int64_t steps, int64_t 
     Aligned short_x(short_products ? line_x * line / 2 : 1), short_h(short_products ? line_h * line / 2 : 1);
 #if HAS_SHORT
     if (short_products) {
-        pack_short(turned_x.data, line_x * s.blocks(), BLOCK, wide, (brief*)short_x.data);
-        pack_short(turned_h.data, line_h * s.blocks(), BLOCK, wide, (brief*)short_h.data);
+        pack_short(turned_x.data, line_x * s.blocks(), BLOCK, BLOCK / 2, wide, (brief*)short_x.data);
+        pack_short(turned_h.data, line_h * s.blocks(), BLOCK, BLOCK / 2, wide, (brief*)short_h.data);
     }
 #endif
     threads = (int)std::max<int64_t>(1, std::min<int64_t>(threads, batch));
-    Aligned gradients(threads * size);
+    const int64_t own_size = s.blocks() * s.kept() * BLOCK;
+    Aligned gradients(threads * own_size);
     over_kinds(kind, [&](auto k) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
         for (int part = 0; part < threads; part++) {
-            std::fill_n(gradients.data + part * size, size, 0.0f);
+            std::fill_n(gradients.data + part * own_size, own_size, 0.0f);
             const int64_t first = part * batch / threads, last = (part + 1) * batch / threads;
-            float* own = gradients.data + part * size;
+            float* own = gradients.data + part * own_size;
 #if HAS_SHORT
             if (short_products) {
                 backward<decltype(k)::value>(b, (const brief*)short_x.data, (const brief*)short_h.data, own, first, last);
@@ -638,7 +755,7 @@ void lamina_recurrence_backward(int kind, int64_t batch, int64_t steps, int64_t 
                 if (unit >= units) continue;
                 float total = 0;
                 for (int part = 0; part < threads; part++)
-                    total += gradients.data[part * size + (block * s.depth() + k) * BLOCK + place];
+                    total += gradients.data[part * own_size + (block * s.kept() + k) * BLOCK + place];
                 const bool input = !(kind == GRU && gate == 3), state = !(kind == GRU && gate == 2);
                 const int64_t c = (kind == GRU && gate == 3 ? 2 : gate) * units + unit;
                 if (k < features) {
