@@ -7,6 +7,7 @@ wanted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,18 @@ def with_logits(probabilities: Tensor, logits: Tensor) -> Tensor:
         kept: Any = probabilities
         setattr(kept, _ATTRIBUTE, (logits, probabilities._version))
     return probabilities
+
+
+def carried(probabilities: Tensor, result: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """`result`, with the scores behind `probabilities`, changed in the same way, if there are any.
+
+    Args:
+        probabilities: what a model gave.
+        result: the same in another dtype or shape.
+        change: what was done, and is to be done to the scores.
+    """
+    logits = None if result is probabilities else logits_of(probabilities)
+    return result if logits is None else with_logits(result, change(logits))
 
 
 def logits_of(probabilities: Any) -> Tensor | None:

@@ -185,7 +185,8 @@ class _Call:
         found.lamina_recurrence_sizes(
             _KINDS[self.kind], *map(ctypes.c_int64, (self.batch, self.steps, self.units)), *map(ctypes.byref, counts)
         )
-        return self.h.new_empty(counts[0].value), self.h.new_empty(counts[1].value)
+        kind = torch.bfloat16 if self.short else torch.float32
+        return self.h.new_empty(counts[0].value, dtype=kind), self.h.new_empty(counts[1].value)
 
     def common(self) -> tuple[Any, ...]:
         """What both directions take, in the kernel's order; numbers stand for themselves."""

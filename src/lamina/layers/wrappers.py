@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from lamina.activations.logits import carried
 from lamina.engine import nest
 from lamina.engine.layer import Layer
 from lamina.engine.spec import InputSpec
@@ -107,7 +108,11 @@ class TimeDistributed(Wrapper):
         batch_and_steps = inputs.shape[:2]
         marks = {} if mask is None else {"mask": mask.flatten(0, 1)}
         outputs = self.layer(inputs.flatten(0, 1), **marks)
-        return nest.map_nest(lambda y: y.unflatten(0, batch_and_steps), outputs)
+
+        def apart(y: torch.Tensor) -> torch.Tensor:
+            return y.unflatten(0, batch_and_steps)
+
+        return nest.map_nest(lambda y: carried(y, apart(y), apart), outputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The inner layer's shape with the steps behind the batch."""

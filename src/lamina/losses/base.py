@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lamina import config
+from lamina.activations.logits import carried
 from lamina.configurable import Configurable
 from lamina.dtypes import get_policy, torch_dtype
 from lamina.engine.masking import get_mask
@@ -110,7 +111,8 @@ class Loss(Configurable):
 
     def _converted(self, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
         """Labels and predictions as `call` takes them."""
-        y_pred = as_tensor(y_pred).to(torch_dtype(self.dtype))
+        y_pred, kind = as_tensor(y_pred), torch_dtype(self.dtype)
+        y_pred = carried(y_pred, y_pred.to(kind), lambda scores: scores.to(kind))
         y_true = self.convert_labels(as_tensor(y_true).to(y_pred.device))
         if y_true.ndim + y_pred.ndim == 3 and not self.integer_targets:  # (N,) and (N, 1)
             return align_ranks(y_true, y_pred)

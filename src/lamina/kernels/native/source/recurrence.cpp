@@ -7,7 +7,7 @@
 // registers when a block's product is finished.
 //
 // Shapes: B batch, T steps, F features, U units, K = F + U + 1. The workspace is time-major: gates (T, B, blocks, 4,
-// LANES), states (T, B, blocks * width).
+// LANES), bfloat16 where products are; states (T, B, blocks * width).
 #include <omp.h>
 
 #include <algorithm>
@@ -177,20 +177,27 @@ INLINE void product(const float* inputs, int64_t stride, const float* weights, i
 INLINE int64_t line_of(const Sizes& s) { return 2 * s.pairs() + BLOCK; }
 
 // What the gates make of their sums for the units of one block and row. `gates` and `state` are what is kept.
-template <int KIND>
-INLINE void advance(const vec (&z)[4], const float* before, float* h, float* state, float* gates) {
+INLINE void keep(float* p, vec v) { store(p, v); }
+INLINE vec kept(const float* p) { return load(p); }
+#if HAS_SHORT
+INLINE void keep(brief* p, vec v) { store_brief(p, v); }
+INLINE vec kept(const brief* p) { return load_part(p, LANES); }
+#endif
+
+template <int KIND, typename Number>
+INLINE void advance(const vec (&z)[4], const float* before, float* h, float* state, Number* gates) {
     if constexpr (KIND == LSTM) {
         const vec i = sigmoid(z[0]), f = sigmoid(z[1]), g = hyperbolic_tangent(z[2]), o = sigmoid(z[3]);
         const vec c = f * load(before) + i * g;
         store(state, c);
         store(h, o * hyperbolic_tangent(c));
-        if (gates) store(gates, i), store(gates + LANES, f), store(gates + 2 * LANES, g), store(gates + 3 * LANES, o);
+        if (gates) keep(gates, i), keep(gates + LANES, f), keep(gates + 2 * LANES, g), keep(gates + 3 * LANES, o);
     } else if constexpr (KIND == GRU) {
         const vec u = sigmoid(z[0]), r = sigmoid(z[1]), n = hyperbolic_tangent(z[2] + r * z[3]);
         const vec new_h = n + u * (load(before) - n);
         store(state, new_h);
         store(h, new_h);
-        if (gates) store(gates, u), store(gates + LANES, r), store(gates + 2 * LANES, n), store(gates + 3 * LANES, z[3]);
+        if (gates) keep(gates, u), keep(gates + LANES, r), keep(gates + 2 * LANES, n), keep(gates + 3 * LANES, z[3]);
     } else {
         UNROLL for (int j = 0; j < 4; j++) {
             const vec y = KIND == TANH ? hyperbolic_tangent(z[j]) : (z[j] < 0.0f ? vec{} : z[j]);
@@ -207,7 +214,8 @@ struct Forward {
     const float *h0, *c0;
     const uint8_t* mask;
     float *y, *h_last, *c_last;  // y (B, T, U), may be null
-    float *gates, *states;       // may be null together
+    void* gates;                 // of the kind of number that products have
+    float* states;               // may be null together
 };
 
 // Numbers into and out of the panels that products read.
@@ -226,14 +234,14 @@ INLINE void get(float* to, const brief* from, int64_t count) {
 
 template <int KIND, int R, typename Number>
 void rows_forward(const Forward& f, const Number* packed, int64_t size, const Number* inputs, Number* next,
-                  const float* const* before, float* const* state, float* const* gates) {
+                  const float* const* before, float* const* state, Number* const* gates) {
     const int64_t depth = f.s.depth(), width = f.s.width();
     for (int64_t b = 0; b < f.s.blocks(); b++) {
         vec z[R][4];
         product<R>(inputs, line_of(f.s), packed + b * size, depth, z);
         UNROLL for (int r = 0; r < R; r++) {
             alignas(64) float h[BLOCK];
-            advance<KIND>(z[r], before[r] + b * width, h, state[r] + b * width, gates[r] ? gates[r] + b * BLOCK : nullptr);
+            advance<KIND, Number>(z[r], before[r] + b * width, h, state[r] + b * width, gates[r] ? gates[r] + b * BLOCK : nullptr);
             // The columns behind the last unit meet the constant 1, which is written again afterwards.
             put(next + r * line_of(f.s) + f.s.features + b * width, h, width);
         }
@@ -242,7 +250,7 @@ void rows_forward(const Forward& f, const Number* packed, int64_t size, const Nu
 
 template <int KIND, typename Number>
 void some_rows(int count, const Forward& f, const Number* packed, int64_t size, const Number* inputs, Number* next,
-               const float* const* before, float* const* state, float* const* gates) {
+               const float* const* before, float* const* state, Number* const* gates) {
     switch (count) {
         case 1: return rows_forward<KIND, 1>(f, packed, size, inputs, next, before, state, gates);
         case 2: return rows_forward<KIND, 2>(f, packed, size, inputs, next, before, state, gates);
@@ -259,7 +267,7 @@ void some_rows(int count, const Forward& f, const Number* packed, int64_t size, 
 // 32 rows through one step: the sums of a block by tiles, then its gates row by row. `z` has room for the sums.
 template <int KIND>
 void tiled_rows(int count, const Forward& f, const brief* packed, int64_t size, const brief* inputs, brief* next, float* z,
-                const float* const* before, float* const* state, float* const* gates) {
+                const float* const* before, float* const* state, brief* const* gates) {
     const int64_t line = line_of(f.s), width = f.s.width();
     for (int64_t b = 0; b < f.s.blocks(); b++) {
         for (int g = 0; g < 4; g += 2) {
@@ -272,7 +280,7 @@ void tiled_rows(int count, const Forward& f, const brief* packed, int64_t size, 
             alignas(64) float h[BLOCK];
             vec sums[4];
             UNROLL for (int g = 0; g < 4; g++) sums[g] = load(z + r * BLOCK + g * LANES);
-            advance<KIND>(sums, before[r] + b * width, h, state[r] + b * width, gates[r] ? gates[r] + b * BLOCK : nullptr);
+            advance<KIND, brief>(sums, before[r] + b * width, h, state[r] + b * width, gates[r] ? gates[r] + b * BLOCK : nullptr);
             put(next + r * line + f.s.features + b * width, h, width);
         }
     }
@@ -312,7 +320,7 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
         const auto after = [&](int64_t r) {
             return f.states ? f.states + (t * s.batch + first + r) * padded : memory[t % 2] + r * padded;
         };
-        const auto kept = [&](int64_t r) { return f.gates ? f.gates + (t * s.batch + first + r) * s.blocks() * BLOCK : nullptr; };
+        const auto gates_of = [&](int64_t r) { return f.gates ? (Number*)f.gates + (t * s.batch + first + r) * s.blocks() * BLOCK : nullptr; };
         for (int64_t r = 0; r < rows; r++) {
             put(now + r * line, f.x + (first + r) * f.x_batch + t * f.x_step, s.features);
             put(now + r * line + depth - 1, &one, 1);
@@ -323,10 +331,11 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
             if (tiled)
                 for (int64_t begin = 0; begin < rows; begin += 32) {
                     const float* old[32];
-                    float *state[32], *gates[32];
+                    float* state[32];
+                    Number* gates[32];
                     const int count = (int)std::min<int64_t>(32, rows - begin);
                     for (int r = 0; r < count; r++)
-                        old[r] = before(begin + r), state[r] = after(begin + r), gates[r] = kept(begin + r);
+                        old[r] = before(begin + r), state[r] = after(begin + r), gates[r] = gates_of(begin + r);
                     tiled_rows<KIND>(count, f, packed, size, now + begin * line, next + begin * line, sums.data, old, state, gates);
                 }
         if (!tiled)
@@ -334,9 +343,10 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
         for (int64_t g = 0; g < groups; g++) {
             const int64_t begin = g * rows / groups, end = (g + 1) * rows / groups;
             const float* old[ROWS];
-            float *state[ROWS], *gates[ROWS];
+            float* state[ROWS];
+            Number* gates[ROWS];
             for (int64_t r = begin; r < end; r++)
-                old[r - begin] = before(r), state[r - begin] = after(r), gates[r - begin] = kept(r);
+                old[r - begin] = before(r), state[r - begin] = after(r), gates[r - begin] = gates_of(r);
             some_rows<KIND>(end - begin, f, packed, size, now + begin * line, next + begin * line, old, state, gates);
         }
         for (int64_t r = 0; r < rows; r++) {
@@ -411,11 +421,11 @@ void outer(const float* inputs, int64_t stride, const float* gradients, int64_t 
 }
 
 // From the gradient of the outputs of a step to that of the sums of its gates, and what goes straight to the state before.
-template <int KIND>
-INLINE void retreat(vec dh, float* carry, const float* gates, const float* state, const float* before, const float* after_tanh,
+template <int KIND, typename Number>
+INLINE void retreat(vec dh, float* carry, const Number* gates, const float* state, const float* before, const float* after_tanh,
                     float* dz, vec* direct) {
     if constexpr (KIND == LSTM) {
-        const vec i = load(gates), f = load(gates + LANES), g = load(gates + 2 * LANES), o = load(gates + 3 * LANES);
+        const vec i = kept(gates), f = kept(gates + LANES), g = kept(gates + 2 * LANES), o = kept(gates + 3 * LANES);
         const vec tc = load(after_tanh);
         const vec dc = load(carry) + dh * o * (1.0f - tc * tc);
         store(dz, dc * g * i * (1.0f - i));
@@ -425,7 +435,7 @@ INLINE void retreat(vec dh, float* carry, const float* gates, const float* state
         store(carry, dc * f);
         *direct = vec{};
     } else if constexpr (KIND == GRU) {
-        const vec u = load(gates), r = load(gates + LANES), n = load(gates + 2 * LANES), s = load(gates + 3 * LANES);
+        const vec u = kept(gates), r = kept(gates + LANES), n = kept(gates + 2 * LANES), s = kept(gates + 3 * LANES);
         const vec dn = dh * (1.0f - u) * (1.0f - n * n);
         store(dz, dh * (load(before) - n) * u * (1.0f - u));
         store(dz + LANES, dn * s * r * (1.0f - r));
@@ -503,7 +513,7 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
         return t < 0 ? start.data + r * padded : f.states + (t * s.batch + first + r) * padded;
     };
     const auto gates_at = [&](int64_t t, int64_t r) {
-        return f.gates ? f.gates + (t * s.batch + first + r) * blocks * BLOCK : nullptr;
+        return f.gates ? (const Number*)f.gates + (t * s.batch + first + r) * blocks * BLOCK : nullptr;
     };
     if (KIND == LSTM)
         for (int64_t r = 0; r < rows; r++)
@@ -519,7 +529,7 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
             if (happened) std::memcpy(input, f.x + (first + r) * f.x_batch + t * f.x_step, s.features * sizeof(float));
             else std::fill_n(input, s.features, 0.0f);  // it may hold anything, and has no part in the gradient
             const float* dy = b.dy ? b.dy + ((first + r) * s.steps + t) * s.units : nullptr;
-            const float *gates = gates_at(t, r), *gates_before = t > 0 ? gates_at(t - 1, r) : nullptr;
+            const Number *gates = gates_at(t, r), *gates_before = t > 0 ? gates_at(t - 1, r) : nullptr;
             for (int64_t k = 0; k < blocks; k++)
                 for (int64_t j = 0; j < width; j += LANES) {
                     const int64_t at = k * width + j;
@@ -530,7 +540,7 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
                     if (KIND == LSTM) {  // the output before: from its gates and its carry
                         const vec tc = hyperbolic_tangent(load(state_at(t - 1, r) + at));
                         store(tanh_before + r * padded + at, tc);
-                        if (t > 0 && !f.y) past = load(gates_before + k * BLOCK + 3 * LANES) * tc;
+                        if (t > 0 && !f.y) past = kept(gates_before + k * BLOCK + 3 * LANES) * tc;
                     } else {
                         past = load(state_at(t - 1, r) + at);
                     }
@@ -541,7 +551,7 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
                     float* z = dz.data + (k * chunk + filled + r) * BLOCK + j;
                     if (happened) {
                         vec rest;
-                        retreat<KIND>(d, carry.data + r * padded + at, gates ? gates + k * BLOCK : nullptr, state_at(t, r) + at,
+                        retreat<KIND, Number>(d, carry.data + r * padded + at, gates ? gates + k * BLOCK : nullptr, state_at(t, r) + at,
                                       state_at(t - 1, r) + at, tanh_now + r * padded + at, z, &rest);
                         store(direct.data + r * padded + at, rest);
                     } else {
@@ -675,7 +685,7 @@ void lamina_recurrence_forward(int kind, int64_t batch, int64_t steps, int64_t f
                                const float* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
                                const uint8_t* mask, const float* kernel, int64_t kernel_row, int64_t kernel_column,
                                const float* recurrent, int64_t recurrent_row, int64_t recurrent_column, const float* bias,
-                               float* y, float* h_last, float* c_last, float* gates, float* states) {
+                               float* y, float* h_last, float* c_last, void* gates, float* states) {
     const Sizes s = {batch, steps, features, units, kind};
     const Forward f = {s, x, x_batch, x_step, h0, c0, mask, y, h_last, c_last, kind >= TANH ? nullptr : gates, states};
     Aligned packed(s.blocks() * s.depth() * BLOCK);
@@ -707,7 +717,7 @@ void lamina_recurrence_backward(int kind, int64_t batch, int64_t steps, int64_t 
                                 const float* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
                                 const uint8_t* mask, const float* kernel, int64_t kernel_row, int64_t kernel_column,
                                 const float* recurrent, int64_t recurrent_row, int64_t recurrent_column,
-                                const float* y, float* gates, float* states, const float* dy, const float* dh_last,
+                                const float* y, void* gates, float* states, const float* dy, const float* dh_last,
                                 const float* dc_last, float* dx, float* dh0, float* dc0, float* dkernel, float* drecurrent,
                                 float* dbias) {
     const Sizes s = {batch, steps, features, units, kind};

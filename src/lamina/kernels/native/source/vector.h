@@ -101,14 +101,18 @@ INLINE vec reciprocal(vec x) {
 #endif
 }
 
-// exp by Taylor's series to the seventh power on [-ln 2 / 2, ln 2 / 2], and a shift of the exponent.
+// exp by Taylor's series to the seventh power on [-ln 2 / 2, ln 2 / 2], and a shift of the exponent. A NaN stays one.
 INLINE vec exponential(vec x) {
-    x = x < -87.0f ? splat(-87.0f) : x;  // in this form a NaN stays one
+#if defined(__AVX512F__)
+    x = (vec)_mm512_min_ps(_mm512_set1_ps(88.0f), _mm512_max_ps(_mm512_set1_ps(-87.0f), (__m512)x));
+    const vec n = (vec)_mm512_roundscale_ps((__m512)(x * 1.44269504088896341f), 0);
+#else
+    x = x < -87.0f ? splat(-87.0f) : x;
     x = x > 88.0f ? splat(88.0f) : x;
     const vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
-    vec shifted = x * 1.44269504088896341f + magic;
-    vec n = shifted - magic;
-    vec r = x - n * 0.693359375f + n * 2.12194440054690583e-4f;  // ln 2 in two parts
+    const vec shifted = x * 1.44269504088896341f + magic, n = shifted - magic;
+#endif
+    const vec r = x - n * 0.693359375f + n * 2.12194440054690583e-4f;  // ln 2 in two parts
     vec p = splat(1.0f / 5040);
     p = p * r + 1.0f / 720;
     p = p * r + 1.0f / 120;
@@ -117,23 +121,25 @@ INLINE vec exponential(vec x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    ivec whole = (ivec)shifted - (ivec)magic;
+#if defined(__AVX512F__)
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    const ivec whole = (ivec)shifted - (ivec)magic;
     return p * (vec)((whole + 127) << 23);
+#endif
 }
 
 INLINE vec sigmoid(vec x) { return reciprocal(1.0f + exponential(-x)); }
 
 // tanh: near zero by its series, which keeps the relative error small, elsewhere by exp.
 INLINE vec hyperbolic_tangent(vec x) {
-    vec far = 1.0f - 2.0f * reciprocal(1.0f + exponential(x + x));
-    vec s = x * x, p = splat(21844.0f / 6081075);
-    p = p * s - 1382.0f / 155925;
-    p = p * s + 62.0f / 2835;
+    const vec far = 1.0f - 2.0f * reciprocal(1.0f + exponential(x + x));
+    const vec s = x * x;
+    vec p = splat(62.0f / 2835);
     p = p * s - 17.0f / 315;
     p = p * s + 2.0f / 15;
     p = p * s - 1.0f / 3;
-    vec near = x + x * s * p;
-    return s < 0.25f ? near : far;
+    return s < 0.0625f ? x + x * s * p : far;
 }
 
 // bfloat16: numbers of 16 bits, the upper half of a float. Products of pairs of them are added up in float32, at twice the
