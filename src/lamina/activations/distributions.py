@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lamina.activations.logits import with_logits
+from lamina.kernels import classification
 from lamina.registry import ACTIVATIONS
 
 
@@ -28,8 +29,10 @@ def softmax(x: Tensor, axis: int | Sequence[int] | None = -1) -> Tensor:
     """
     if axis is None or isinstance(axis, Sequence):
         return torch.exp(log_softmax(x, axis))
-    y = torch.softmax(x, dim=axis)
-    return with_logits(y, x) if axis in (-1, x.ndim - 1) else y
+    if axis not in (-1, x.ndim - 1):
+        return torch.softmax(x, dim=axis)
+    y = classification.softmax(x) if classification.suits_softmax(x) else torch.softmax(x, dim=axis)
+    return with_logits(y, x)
 
 
 @ACTIVATIONS.register()

@@ -1,4 +1,4 @@
-"""What a classifier ends in, in lamina's own kernel: `lamina::cross_entropy` and `lamina::matches`.
+"""What a classifier ends in, in lamina's own kernel: `lamina::softmax`, `lamina::cross_entropy`, `lamina::matches`.
 
 For a batch of a few thousand scores torch spends ten times longer on getting to its kernels than in them.
 
@@ -19,6 +19,9 @@ from torch.nn import functional as F
 from lamina.kernels.native import library
 from lamina.kernels.native.operator import operator, pulled_back
 from lamina.kernels.select import native
+
+# Rows of so few classes, so many numbers together: what torch's own softmax is slow at.
+_MOST_CLASSES, _LEAST_NUMBERS = 16, 1 << 14
 
 
 def suits(scores: Tensor, labels: Tensor) -> bool:
@@ -63,6 +66,64 @@ def matches(scores: Tensor, labels: Tensor) -> Tensor:
         A float64 tensor of one number.
     """
     return _matches(scores, labels)
+
+
+def suits_softmax(x: Tensor) -> bool:
+    """Whether softmax along the last axis of `x` is faster in the operator: for many rows of few numbers.
+
+    Args:
+        x: `(..., C)`.
+
+    Example:
+        >>> suits_softmax(torch.zeros(2, 3))
+        False
+    """
+    if torch.compiler.is_compiling() or x.dim() < 2:
+        return False
+    return x.shape[-1] <= _MOST_CLASSES and x.numel() >= _LEAST_NUMBERS and native("classification", x)
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Softmax along the last axis; `suits_softmax` says when.
+
+    Args:
+        x: `(..., C)`, float32.
+
+    Returns:
+        A tensor of the shape of `x`.
+    """
+    return _softmax(x)
+
+
+def _softmax_forward(x: Tensor) -> Tensor:
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    _function("lamina_softmax_forward")(
+        x.numel() // x.shape[-1], x.shape[-1], torch.get_num_threads(), x.data_ptr(), y.data_ptr()
+    )
+    return y
+
+
+def _softmax_shape(x: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _softmax_save(ctx: Any, arguments: tuple[Any, ...], y: Tensor) -> None:
+    ctx.save_for_backward(*arguments, y)
+
+
+def _softmax_gradients(ctx: Any, dy: Tensor) -> tuple[Tensor]:
+    y, dy = ctx.saved_tensors[1], dy.contiguous()
+    dx = torch.empty_like(y)
+    _function("lamina_softmax_backward")(
+        y.numel() // y.shape[-1], y.shape[-1], torch.get_num_threads(), y.data_ptr(), dy.data_ptr(), dx.data_ptr()
+    )
+    return (dx,)
+
+
+def _softmax_again(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    x = ctx.saved_tensors[0]
+    return tuple(pulled_back([torch.softmax(x, -1)], [x], [dy]))
 
 
 def _forward(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,13 +177,17 @@ def _count_shape(scores: Tensor, labels: Tensor) -> Tensor:
 @functools.cache
 def _function(name: str) -> Callable[..., Any]:
     function: Any = getattr(library("classification"), name)
-    addresses = {"lamina_cross_entropy_forward": 4, "lamina_cross_entropy_backward": 5, "lamina_matches": 3}[name]
-    function.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int, *[ctypes.c_void_p] * addresses]
-    function.restype = ctypes.c_int if name.endswith("forward") else None
+    addresses = {"lamina_cross_entropy_forward": 4, "lamina_cross_entropy_backward": 5, "lamina_matches": 3}
+    addresses |= {"lamina_softmax_forward": 2, "lamina_softmax_backward": 3}
+    function.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int, *[ctypes.c_void_p] * addresses[name]]
+    function.restype = ctypes.c_int if name == "lamina_cross_entropy_forward" else None
     return function
 
 
 _cross_entropy = operator(
     "cross_entropy(Tensor scores, Tensor labels) -> (Tensor, Tensor)", _forward, _shapes, _save, _gradients, _again
+)
+_softmax = operator(
+    "softmax(Tensor x) -> Tensor", _softmax_forward, _softmax_shape, _softmax_save, _softmax_gradients, _softmax_again
 )
 _matches = operator("matches(Tensor scores, Tensor labels) -> Tensor", _count, _count_shape)

@@ -14,9 +14,16 @@ int parts(int threads, int64_t rows, int64_t classes) {
     return rows * classes <= SERIAL ? 1 : (int)std::max<int64_t>(1, std::min<int64_t>(threads, rows));
 }
 
+// A NaN among them makes the sum of exponentials one, whatever this says.
 float largest(const float* x, int64_t classes) {
     float most = x[0];
-    for (int64_t c = 1; c < classes; c++) most = x[c] > most ? x[c] : most;
+    int64_t c = 1;
+    if (classes >= 4 * LANES) {
+        vec best = load(x);
+        for (c = LANES; c + LANES <= classes; c += LANES) best = larger(load(x + c), best);
+        for (int i = 0; i < LANES; i++) most = best[i] > most ? best[i] : most;
+    }
+    for (; c < classes; c++) most = x[c] > most ? x[c] : most;
     return most;
 }
 
@@ -70,6 +77,51 @@ void lamina_cross_entropy_backward(int64_t rows, int64_t classes, int threads, c
             store_part(to + c, exponential(load_part(from + c, valid) - log) * factor, valid);
         }
         to[labels[r]] -= factor;
+    }
+}
+
+// y = exp(x) / sum(exp(x)) in each row
+void lamina_softmax_forward(int64_t rows, int64_t classes, int threads, const float* x, float* y) {
+    threads = parts(threads, rows, classes);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = x + r * classes, most = largest(from, classes);
+        float *to = y + r * classes, rest = 0;
+        vec total = {};
+        int64_t c = 0;
+        for (; c + LANES <= classes; c += LANES) {
+            const vec e = exponential(load(from + c) - most);
+            store(to + c, e);
+            total += e;
+        }
+        if (c < classes) {
+            store_part(to + c, exponential(load_part(from + c, (int)(classes - c)) - most), (int)(classes - c));
+            for (int64_t i = c; i < classes; i++) rest += to[i];
+        }
+        const float factor = 1.0f / (sum_of(total) + rest);
+        for (c = 0; c < classes; c += LANES) {
+            const int valid = (int)std::min<int64_t>(LANES, classes - c);
+            store_part(to + c, load_part(to + c, valid) * factor, valid);
+        }
+    }
+}
+
+// dx = (dy - sum(dy * y)) * y in each row
+void lamina_softmax_backward(int64_t rows, int64_t classes, int threads, const float* y, const float* dy, float* dx) {
+    threads = parts(threads, rows, classes);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        vec total = {};
+        for (int64_t c = 0; c < classes; c += LANES) {
+            const int valid = (int)std::min<int64_t>(LANES, classes - c);
+            total += load_part(y + r * classes + c, valid) * load_part(dy + r * classes + c, valid);
+        }
+        const float dot = sum_of(total);
+        for (int64_t c = 0; c < classes; c += LANES) {
+            const int valid = (int)std::min<int64_t>(LANES, classes - c);
+            const vec p = load_part(y + r * classes + c, valid);
+            store_part(dx + r * classes + c, (load_part(dy + r * classes + c, valid) - dot) * p, valid);
+        }
     }
 }
 
