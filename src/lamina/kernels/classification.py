@@ -80,19 +80,24 @@ def suits_softmax(x: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or x.dim() < 2:
         return False
-    return x.shape[-1] <= _MOST_CLASSES and x.numel() >= _LEAST_NUMBERS and native("classification", x)
+    if x.shape[-1] > _MOST_CLASSES or x.numel() < _LEAST_NUMBERS:
+        return False
+    if x.dtype is torch.bfloat16 and torch.is_autocast_enabled("cpu"):  # which computes softmax in float32
+        with torch.autocast("cpu", enabled=False):
+            return x.is_cpu and native("classification")
+    return native("classification", x)
 
 
 def softmax(x: Tensor) -> Tensor:
     """Softmax along the last axis; `suits_softmax` says when.
 
     Args:
-        x: `(..., C)`, float32.
+        x: `(..., C)`, float32, or bfloat16 under autocast.
 
     Returns:
-        A tensor of the shape of `x`.
+        A float32 tensor of the shape of `x`.
     """
-    return _softmax(x)
+    return _softmax(x.float())
 
 
 def _softmax_forward(x: Tensor) -> Tensor:

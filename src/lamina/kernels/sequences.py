@@ -72,10 +72,13 @@ def sequence(
         The outputs `(B, T, U)` or `(B, U)` and, of an LSTM, the last carry; and the last state.
     """
     if torch.is_autocast_enabled("cpu"):
+        found: Any = library("recurrence")
+        short = bool(found.lamina_recurrence_short())
         with torch.autocast("cpu", enabled=False):
-            wide = [None if t is None else t.float() for t in (x, *states, kernel, recurrent_kernel, bias)]
-            x, *states, kernel, recurrent_kernel = wide[:-1]  # type: ignore[assignment]
-            outputs, last = _sequence(kind, x, states, kernel, recurrent_kernel, wide[-1], mask, sequences, True)  # type: ignore[arg-type]
+            x = x.bfloat16() if short else x.float()
+            states, kernel, recurrent_kernel = [t.float() for t in states], kernel.float(), recurrent_kernel.float()
+            bias = None if bias is None else bias.float()
+            outputs, last = _sequence(kind, x, states, kernel, recurrent_kernel, bias, mask, sequences, short)
         return [t.bfloat16() for t in outputs], last.bfloat16()
     return _sequence(kind, x, states, kernel, recurrent_kernel, bias, mask, sequences, False)
 
@@ -102,7 +105,7 @@ def _forward(
     call = _Call(kind, x, h, c, kernel, recurrent_kernel, mask, short)
     bias = None if bias is None else bias.contiguous()
     needs_y = sequences or (keep and mask is not None)
-    y = h.new_empty((*x.shape[:2], call.units) if needs_y else 0)
+    y = x.new_empty((*x.shape[:2], call.units) if needs_y else 0)
     last, carry = h.new_empty(call.batch, call.units), h.new_empty((call.batch, call.units) if c is not None else 0)
     gates, states = call.workspace() if keep else (h.new_empty(0), h.new_empty(0))
     call.run("forward", *call.common(), bias, *map(_or_none, (y, last, carry, gates, states)))
@@ -113,10 +116,10 @@ def _shapes(
     kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor | None,
     mask: Tensor | None, sequences: bool, keep: bool, short: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    y = h.new_empty((*x.shape[:2], h.shape[1]) if sequences or (keep and mask is not None) else 0)
+    y = x.new_empty((*x.shape[:2], h.shape[1]) if sequences or (keep and mask is not None) else 0)
     room = x.shape[0] * x.shape[1] * h.shape[1] if keep else 0
     last, carry = h.new_empty(h.shape), h.new_empty(0 if c is None else c.shape)
-    return y, last, carry, h.new_empty(4 * room), h.new_empty(room)
+    return y, last, carry, x.new_empty(4 * room), h.new_empty(room)
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
@@ -155,6 +158,7 @@ def _again(ctx: Any, *grads: Any) -> tuple[Any, ...]:
     """Through the loop over the steps; `y` before anything has come, which differs there, gets no gradient."""
     x, h, c, kernel, recurrent_kernel, bias, mask, *_ = ctx.saved_tensors
     given = [x, h] if c is None else [x, h, c]
+    given[0] = x.to(kernel.dtype)
     results = _REFERENCES[ctx.kind](*given, kernel, recurrent_kernel, bias, mask=mask)
     results = results if c is not None else (*results, None)
     incoming = [None if g is None or not g.numel() else g for g in grads[:3]]
@@ -169,8 +173,7 @@ class _Call:
         self, kind: str, x: Tensor, h: Tensor, c: Tensor | None, kernel: Tensor, recurrent: Tensor, mask: Tensor | None,
         short: bool,
     ) -> None:  # fmt: skip
-        found: Any = library("recurrence")
-        self.kind, self.short = kind, int(short and found.lamina_recurrence_short())
+        self.kind, self.short = kind, int(short)
         self.batch, self.steps, self.features = x.shape
         self.units = recurrent.shape[0]
         self.x = x if x.stride(2) == 1 or self.features == 1 else x.contiguous()

@@ -1,5 +1,5 @@
 // LSTM, GRU and SimpleRNN over whole sequences, forward and backward, in float32; where the processor can, products of
-// bfloat16 on request, with everything else in float32.
+// bfloat16 on request: then inputs, outputs and gates are of 16 bits in memory, and everything else is float32.
 //
 // Rows of a batch do not depend on each other, so each thread takes some rows through all steps and never waits for
 // another. The weights of input, state and bias are one matrix of K = F + U + 1 rows, cut into blocks of four vectors of
@@ -209,11 +209,12 @@ INLINE void advance(const vec (&z)[4], const float* before, float* h, float* sta
 
 struct Forward {
     Sizes s;
-    const float* x;
+    const void* x;  // of the kind of number that products have, as y
     int64_t x_batch, x_step;
     const float *h0, *c0;
     const uint8_t* mask;
-    float *y, *h_last, *c_last;  // y (B, T, U), may be null
+    void* y;  // (B, T, U), may be null
+    float *h_last, *c_last;
     void* gates;                 // of the kind of number that products have
     float* states;               // may be null together
 };
@@ -322,7 +323,7 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
         };
         const auto gates_of = [&](int64_t r) { return f.gates ? (Number*)f.gates + (t * s.batch + first + r) * s.blocks() * BLOCK : nullptr; };
         for (int64_t r = 0; r < rows; r++) {
-            put(now + r * line, f.x + (first + r) * f.x_batch + t * f.x_step, s.features);
+            std::memcpy(now + r * line, (const Number*)f.x + (first + r) * f.x_batch + t * f.x_step, s.features * sizeof(Number));
             put(now + r * line + depth - 1, &one, 1);
             if (2 * s.pairs() > depth) now[r * line + depth] = 0;  // what a pair may read
         }
@@ -355,7 +356,7 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
                 std::memcpy(h, now + r * line + s.features, s.units * sizeof(Number));
                 std::memcpy(after(r), before(r), padded * sizeof(float));
             }
-            if (f.y) get(f.y + ((first + r) * s.steps + t) * s.units, h, s.units);
+            if (f.y) std::memcpy((Number*)f.y + ((first + r) * s.steps + t) * s.units, h, s.units * sizeof(Number));
             if (t + 1 == s.steps) {
                 get(f.h_last + (first + r) * s.units, h, s.units);
                 if (KIND == LSTM) std::memcpy(f.c_last + (first + r) * s.units, after(r), s.units * sizeof(float));
@@ -366,8 +367,10 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
 
 struct Backward {
     Forward f;  // x, h0, c0, mask, gates, states; y holds the outputs, null where they follow from gates and states
-    const float *dy, *dh_last, *dc_last;  // may be null
-    float *dx, *dh0, *dc0;                // dx (B, T, F), may be null
+    const void* dy;                  // like y; this and the next two may be null
+    const float *dh_last, *dc_last;
+    void* dx;                        // (B, T, F), like x, may be null
+    float *dh0, *dc0;
 };
 
 // result[r] = gradients[r] @ turned, for the 2 * LANES columns of one block of rows of the joint matrix
@@ -526,9 +529,9 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
         for (int64_t r = 0; r < rows; r++) {
             float* input = inputs.data + (filled + r) * line;
             const bool happened = !f.mask || f.mask[(first + r) * s.steps + t];
-            if (happened) std::memcpy(input, f.x + (first + r) * f.x_batch + t * f.x_step, s.features * sizeof(float));
+            if (happened) get(input, (const Number*)f.x + (first + r) * f.x_batch + t * f.x_step, s.features);
             else std::fill_n(input, s.features, 0.0f);  // it may hold anything, and has no part in the gradient
-            const float* dy = b.dy ? b.dy + ((first + r) * s.steps + t) * s.units : nullptr;
+            const Number* dy = b.dy ? (const Number*)b.dy + ((first + r) * s.steps + t) * s.units : nullptr;
             const Number *gates = gates_at(t, r), *gates_before = t > 0 ? gates_at(t - 1, r) : nullptr;
             for (int64_t k = 0; k < blocks; k++)
                 for (int64_t j = 0; j < width; j += LANES) {
@@ -544,9 +547,9 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
                     } else {
                         past = load(state_at(t - 1, r) + at);
                     }
-                    if (KIND == LSTM && valid > 0 && (t == 0 || f.y))
-                        past = load_part(t == 0 ? f.h0 + (first + r) * s.units + at
-                                                : f.y + ((first + r) * s.steps + t - 1) * s.units + at, valid);
+                    if (KIND == LSTM && valid > 0 && t == 0) past = load_part(f.h0 + (first + r) * s.units + at, valid);
+                    if (KIND == LSTM && valid > 0 && t > 0 && f.y)
+                        past = load_part((const Number*)f.y + ((first + r) * s.steps + t - 1) * s.units + at, valid);
                     if (valid > 0) store_part(input + s.features + at, past, valid);
                     float* z = dz.data + (k * chunk + filled + r) * BLOCK + j;
                     if (happened) {
@@ -589,7 +592,7 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
 #endif
             rows_back(rows, now, chunk * BLOCK, turned_x, blocks, columns_x, dx.data, x_line);
             for (int64_t r = 0; r < rows; r++)
-                std::memcpy(b.dx + ((first + r) * s.steps + t) * s.features, dx.data + r * x_line, s.features * sizeof(float));
+                put((Number*)b.dx + ((first + r) * s.steps + t) * s.features, dx.data + r * x_line, s.features);
         }
         filled += rows;
         if (filled == STEPS * rows || t == 0) {
@@ -682,10 +685,10 @@ void lamina_recurrence_sizes(int kind, int64_t batch, int64_t steps, int64_t uni
 }
 
 void lamina_recurrence_forward(int kind, int64_t batch, int64_t steps, int64_t features, int64_t units, int threads, int short_products,
-                               const float* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
+                               const void* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
                                const uint8_t* mask, const float* kernel, int64_t kernel_row, int64_t kernel_column,
                                const float* recurrent, int64_t recurrent_row, int64_t recurrent_column, const float* bias,
-                               float* y, float* h_last, float* c_last, void* gates, float* states) {
+                               void* y, float* h_last, float* c_last, void* gates, float* states) {
     const Sizes s = {batch, steps, features, units, kind};
     const Forward f = {s, x, x_batch, x_step, h0, c0, mask, y, h_last, c_last, kind >= TANH ? nullptr : gates, states};
     Aligned packed(s.blocks() * s.depth() * BLOCK);
@@ -714,14 +717,14 @@ void lamina_recurrence_forward(int kind, int64_t batch, int64_t steps, int64_t f
 // `y` holds the outputs where the mask makes them differ from what gates and states say; dkernel (F, G * U),
 // drecurrent (U, G * U) and dbias (as the bias) are contiguous.
 void lamina_recurrence_backward(int kind, int64_t batch, int64_t steps, int64_t features, int64_t units, int threads, int short_products,
-                                const float* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
+                                const void* x, int64_t x_batch, int64_t x_step, const float* h0, const float* c0,
                                 const uint8_t* mask, const float* kernel, int64_t kernel_row, int64_t kernel_column,
                                 const float* recurrent, int64_t recurrent_row, int64_t recurrent_column,
-                                const float* y, void* gates, float* states, const float* dy, const float* dh_last,
-                                const float* dc_last, float* dx, float* dh0, float* dc0, float* dkernel, float* drecurrent,
+                                const void* y, void* gates, float* states, const void* dy, const float* dh_last,
+                                const float* dc_last, void* dx, float* dh0, float* dc0, float* dkernel, float* drecurrent,
                                 float* dbias) {
     const Sizes s = {batch, steps, features, units, kind};
-    const Forward f = {s, x, x_batch, x_step, h0, c0, mask, (float*)y, nullptr, nullptr, kind >= TANH ? nullptr : gates, states};
+    const Forward f = {s, x, x_batch, x_step, h0, c0, mask, (void*)y, nullptr, nullptr, kind >= TANH ? nullptr : gates, states};
     const Backward b = {f, dy, dh_last, dc_last, dx, dh0, dc0};
     constexpr int wide = 2 * LANES;
     const int64_t size = s.blocks() * s.depth() * BLOCK, line = s.blocks() * BLOCK * wide;
