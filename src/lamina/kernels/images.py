@@ -87,6 +87,8 @@ def convolution(
     Returns:
         `(N, OH, OW, F)`, smaller by the windows of the pooling.
     """
+    if residual is not None and window.pool[0]:
+        raise NotImplementedError("a convolution with pooling adds no residual")
     shape = _shape(tuple(x.shape), tuple(kernel.shape), window)
     activation = NUMBERS[window.activation]
     return _convolution(x, kernel, bias, scale, residual, shape, activation, torch.is_grad_enabled())[0]
@@ -185,7 +187,9 @@ def _shapes(
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, Tensor]) -> None:
-    x, kernel, bias, scale, residual, ctx.shape, ctx.activation, _ = arguments
+    x, kernel, bias, scale, residual, ctx.shape, ctx.activation, keep = arguments
+    if not keep:
+        raise ValueError("lamina::convolution was told keep=False, and cannot give gradients")
     if scale is not None or residual is not None:
         raise NotImplementedError("lamina::convolution has no gradient with a scale or a residual")
     y, places = results

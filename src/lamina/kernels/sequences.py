@@ -123,7 +123,9 @@ def _shapes(
 
 
 def _save(ctx: Any, arguments: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
-    kind, x, h, c, kernel, recurrent_kernel, bias, mask, _, _, ctx.short = arguments
+    kind, x, h, c, kernel, recurrent_kernel, bias, mask, _, keep, ctx.short = arguments
+    if not keep:
+        raise ValueError("lamina::sequence was told keep=False, and cannot give gradients")
     y, _, _, gates, states = results
     ctx.kind, ctx.needs_x = kind, x.requires_grad
     ctx.mark_non_differentiable(gates, states)

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -115,30 +116,31 @@ def _built(name: str) -> Path:
     return target
 
 
-def _compile(compiler: str, flags: tuple[str, ...], source: Path, target: Path) -> None:
+def _compile(compiler: list[str], flags: tuple[str, ...], source: Path, target: Path) -> None:
     """Compile into a file beside the target and rename it: whoever looks sees all of it or nothing."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, made = tempfile.mkstemp(suffix=".so", prefix=f".{source.stem}-", dir=target.parent)
     os.close(handle)
     try:
-        command = [compiler, *flags, str(source), "-o", made]
+        command = [*compiler, *flags, str(source), "-o", made]
         found = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, errors="replace", timeout=_SECONDS, check=False
         )
         if found.returncode:
-            raise _NotToBeHad(f"{compiler} failed: {found.stderr.strip()[-500:]}")
+            raise _NotToBeHad(f"{' '.join(compiler)} failed: {found.stderr.strip()[-500:]}")
         os.chmod(made, 0o700)
         os.replace(made, target)
     finally:
         Path(made).unlink(missing_ok=True)
 
 
-def _compiler() -> str:
+def _compiler() -> list[str]:
+    """The compiler's path, and the words behind it in `CXX`, as in `CXX="ccache g++"`."""
     wanted = os.environ.get("CXX")
-    for name in (wanted,) if wanted else _COMPILERS:
+    for name, *rest in [shlex.split(wanted)] if wanted else [[name] for name in _COMPILERS]:
         found = shutil.which(name)
         if found:
-            return found
+            return [found, *rest]
     raise _NotToBeHad(f"no C++ compiler is installed (looked for {wanted or ', '.join(_COMPILERS)})")
 
 
@@ -147,9 +149,9 @@ def _texts(source: Path) -> list[str]:
     return [path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
 
 
-def _identity(compiler: str) -> list[str]:
+def _identity(compiler: list[str]) -> list[str]:
     """What else the result depends on: which compiler it is, and the processor whose instructions it may use."""
-    real = os.path.realpath(compiler)
+    real = os.path.realpath(compiler[0])
     found = os.stat(real)
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
@@ -157,7 +159,7 @@ def _identity(compiler: str) -> list[str]:
         processor = "".join(sorted(kept))
     except OSError:
         processor = platform.processor()  # starts a process
-    return [real, str(found.st_size), str(found.st_mtime_ns), platform.machine(), processor]
+    return [real, *compiler[1:], str(found.st_size), str(found.st_mtime_ns), platform.machine(), processor]
 
 
 def _cache_folder() -> Path:
