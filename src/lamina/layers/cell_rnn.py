@@ -6,6 +6,7 @@ from typing import Any
 
 from lamina.engine.spec import InputSpec
 from lamina.errors import ArgumentError
+from lamina.kernels import native
 from lamina.layers.rnn import RNN
 
 
@@ -48,6 +49,7 @@ class CellRNN(RNN):
 
     def build(self, input_shape: Any) -> None:
         """Build the cell; the size of a step's input is fixed from now on."""
+        native.prepare("recurrence")
         super().build(input_shape)
         self.input_spec = InputSpec(ndim=3, axes={-1: input_shape[-1]})
 

@@ -10,6 +10,7 @@ from lamina import activations, constraints, initializers, regularizers
 from lamina.engine.abstract import Shape
 from lamina.engine.arguments import positive
 from lamina.errors import ArgumentError
+from lamina.kernels import native
 from lamina.kernels.conv import conv
 from lamina.layers.convolution_base import BaseConvolution
 from lamina.registry import LAYERS
@@ -93,6 +94,7 @@ class Convolution(BaseConvolution):
 
     def build(self, input_shape: Any) -> None:
         """Make the kernel, stored with the axis of filters first in memory, and the bias."""
+        native.prepare("convolution")
         channels = self._channels(input_shape)
         received = f"input shape {tuple(input_shape)}, groups={self.groups}"
         self._refuse_groups_of(channels, "input channels", received)

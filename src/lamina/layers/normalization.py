@@ -12,6 +12,7 @@ from lamina.engine.layer import Layer
 from lamina.engine.masking import get_mask
 from lamina.engine.spec import InputSpec, check_inputs
 from lamina.errors import ArgumentError, ShapeError
+from lamina.kernels import native
 from lamina.kernels import normalization as kernels
 from lamina.registry import LAYERS
 
@@ -193,6 +194,7 @@ class BatchNormalization(Affine):
 
     def build(self, input_shape: Any) -> None:
         """Make gamma, beta and the moving averages."""
+        native.prepare("normalization")
         axis = axes_of(self.axis, input_shape, "BatchNormalization")[0]
         shape = (input_shape[axis],)
         self.add_gamma_and_beta(shape, self.scale, self.center)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (sources / "toy.cpp").write_text(SOURCE)
     (sources / "number.h").write_text("#define NUMBER 42\n")
     monkeypatch.setattr(module, "SOURCES", sources)
-    monkeypatch.setattr(module, "_reasons", {})
     monkeypatch.setenv("LAMINA_CACHE", str(tmp_path / "cache"))
     for name in ("LAMINA_NATIVE", "CXX"):
         monkeypatch.delenv(name, raising=False)
@@ -42,7 +41,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was loaded is unknown again, as in a new process."""
-    monkeypatch.setattr(module, "_loaded", functools.cache(module._loaded.__wrapped__))
+    for name, empty in (("_libraries", {}), ("_locks", {}), ("_reasons", {}), ("_begun", set())):
+        monkeypatch.setattr(module, name, empty)
 
 
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
@@ -278,3 +278,34 @@ def test_laminas_own_sources_compile(name):
         pytest.skip(native.reason(name))
     assert native.reason(name) == ""
     assert native.library(name) is not None
+
+
+@needs_compiler
+def test_the_compiler_may_have_words_behind_it(cache, monkeypatch):
+    monkeypatch.setenv("CXX", f"{shutil.which('env')} {shutil.which('g++') or shutil.which('clang++')}")
+    assert native.library("toy") is not None
+
+
+@needs_compiler
+def test_a_source_is_compiled_beside_the_caller_who_may_wait_for_it(cache, monkeypatch):
+    began, go_on = threading.Event(), threading.Event()
+    built = module._built
+
+    def slow(name):
+        began.set()
+        assert go_on.wait(30)
+        return built(name)
+
+    monkeypatch.setattr(module, "_built", slow)
+    module.prepare("toy")
+    module.prepare("toy")
+    assert began.wait(30) and list(cache.glob("*.so")) == []  # the caller has gone on
+    go_on.set()
+    assert native.library("toy") is not None
+    assert len(list(cache.glob("*.so"))) == 1
+
+
+def test_nothing_is_prepared_where_kernels_are_switched_off(cache):
+    with native.switched_off():
+        module.prepare("toy")
+    assert module._begun == set()

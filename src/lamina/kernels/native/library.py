@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import hashlib
 import os
 import platform
@@ -19,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,6 +30,9 @@ _SECONDS = 120
 
 _off = False
 _reasons: dict[str, str] = {}
+_libraries: dict[str, ctypes.CDLL | None] = {}
+_locks: dict[str, threading.Lock] = {}
+_begun: set[str] = set()
 
 
 def library(name: str) -> ctypes.CDLL | None:
@@ -46,6 +49,20 @@ def library(name: str) -> ctypes.CDLL | None:
         True
     """
     return None if _off else _loaded(name)
+
+
+def prepare(name: str) -> None:
+    """Begin to compile the source `name`, if it is not there yet, beside whatever else the process does.
+
+    Args:
+        name: the source.
+
+    Example:
+        >>> prepare("classification")
+    """
+    if not _off and name not in _begun:
+        _begun.add(name)
+        threading.Thread(target=_loaded, args=(name,), name=f"lamina-compile-{name}").start()
 
 
 def reason(name: str) -> str:
@@ -82,13 +99,17 @@ def switched_off() -> Generator[None, None, None]:
         _off = before
 
 
-@functools.cache
 def _loaded(name: str) -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(str(_built(name)))
-    except (_NotToBeHad, OSError, subprocess.SubprocessError) as error:
-        _reasons[name] = str(error)
-        return None
+    """The library, loaded once; who comes while another thread compiles it waits for that."""
+    if name not in _libraries:
+        with _locks.setdefault(name, threading.Lock()):
+            if name not in _libraries:
+                try:
+                    _libraries[name] = ctypes.CDLL(str(_built(name)))
+                except (_NotToBeHad, OSError, subprocess.SubprocessError) as error:
+                    _reasons[name] = str(error)
+                    _libraries[name] = None
+    return _libraries[name]
 
 
 class _NotToBeHad(Exception):
