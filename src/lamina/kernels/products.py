@@ -5,9 +5,11 @@ Shapes: M rows, K inputs, N units.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -58,12 +60,55 @@ def product(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: str) -> 
     return _product(x, kernel, bias, NUMBERS[activation])
 
 
+class _Constant(threading.local):
+    """Kernels as the product meets them, while weights are known to stay what they are."""
+
+    panels: dict[Any, tuple[Tensor, Tensor]] | None = None
+
+
+_constant = _Constant()
+
+
+@contextlib.contextmanager
+def constant_weights() -> Generator[None, None, None]:
+    """Lay a kernel out once for all products in here, in this thread; for loops that change no weights.
+
+    A kernel that is changed in place all the same is laid out again, unless that happens behind torch's back (`.data`).
+
+    Example:
+        >>> with constant_weights():
+        ...     product(torch.ones(1, 2), torch.ones(2, 1), None, "linear").item()
+        2.0
+    """
+    before, _constant.panels = _constant.panels, {}
+    try:
+        yield
+    finally:
+        _constant.panels = before
+
+
+def _laid_out(kernel: Tensor) -> Tensor | None:
+    """The kernel as `lamina_product_lay_out` has it, if weights stay; the kernel is kept beside it, lest its address be
+    used again."""
+    panels = _constant.panels
+    if panels is None or kernel.is_inference():
+        return None
+    key = (kernel.data_ptr(), kernel._version, kernel.shape, kernel.stride())
+    if key not in panels:
+        room = kernel.new_empty(_function("lamina_product_size")(*kernel.shape))
+        _function("lamina_product_lay_out")(
+            *kernel.shape, torch.get_num_threads(), kernel.data_ptr(), *kernel.stride(), room.data_ptr()
+        )
+        panels[key] = (room, kernel)
+    return panels[key][0]
+
+
 def _forward(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: int) -> Tensor:
     x, bias = x.contiguous(), None if bias is None else bias.contiguous()
     y = x.new_empty(x.shape[0], kernel.shape[1])
     _function("lamina_product_forward")(
         *x.shape, kernel.shape[1], activation, torch.get_num_threads(), x.data_ptr(), kernel.data_ptr(),
-        *kernel.stride(), _address(bias), y.data_ptr(),
+        *kernel.stride(), _address(bias), y.data_ptr(), _address(_laid_out(kernel)),
     )  # fmt: skip
     return y
 
@@ -112,13 +157,17 @@ def _again(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
 
 
 @functools.cache
-def _function(name: str) -> Callable[..., None]:
+def _function(name: str) -> Callable[..., Any]:
     function: Any = getattr(library("product"), name)
-    number, address = ctypes.c_int64, ctypes.c_void_p
-    start = [number, number, number, ctypes.c_int, ctypes.c_int, address, address, number, number]
-    forward, backward = [address, address], [address, address, address, address, number, number, address]
-    function.argtypes = [*start, *(forward if name.endswith("forward") else backward)]
-    function.restype = None
+    number, count, address = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
+    start = [number, number, number, count, count, address, address, number, number]
+    function.argtypes = {
+        "lamina_product_size": [number, number],
+        "lamina_product_lay_out": [number, number, count, address, number, number, address],
+        "lamina_product_forward": [*start, address, address, address],
+        "lamina_product_backward": [*start, address, address, address, address, number, number, address],
+    }[name]
+    function.restype = number if name == "lamina_product_size" else None
     return function
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
 
 from lamina.callbacks.base import CallbackList
+from lamina.kernels.products import constant_weights
 from lamina.training.adapters import make_adapter
 from lamina.training.nans import watched
 from lamina.training.on_batch import OnBatch, modes_kept, results_of, to_inference
@@ -68,7 +70,8 @@ class Evaluation(OnBatch):
         hooks = called.has_batch_hooks("test")
         called.on_test_begin()
         logs: Any = None
-        with torch.no_grad():
+        constant = contextlib.nullcontext() if hooks else constant_weights()
+        with torch.no_grad(), constant:
             for step, data in enumerate(adapter.epoch(self._device())):
                 if hooks:
                     called.on_test_batch_begin(step)
@@ -109,7 +112,9 @@ class Evaluation(OnBatch):
         if verbose != 0 or callbacks:
             called = callback_list(callbacks, self, verbose, epochs=1, steps=adapter.num_batches)
         outputs = Outputs()
-        with modes_kept(self), torch.no_grad():
+        # A callback might change weights behind torch's back.
+        constant = constant_weights() if called is None and adapter.num_batches != 1 else contextlib.nullcontext()
+        with modes_kept(self), torch.no_grad(), constant:
             to_inference(self)
             try:
                 if called is not None:

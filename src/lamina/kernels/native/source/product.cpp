@@ -127,22 +127,35 @@ int parts(int threads, int64_t work) { return (int)std::max<int64_t>(1, std::min
 
 extern "C" {
 
-// y (M, N) = activation(x @ kernel + bias); x (M, K) with rows of stride K, kernel (K, N) with any strides, bias may be null.
+// How many floats `lamina_product_lay_out` writes.
+int64_t lamina_product_size(int64_t k, int64_t n) { return (n + PANEL - 1) / PANEL * PANEL * k; }
+
+// The kernel (K, N) with any strides as `lamina_product_forward` meets it, for calls to come with the same one.
+void lamina_product_lay_out(int64_t k, int64_t n, int threads, const float* kernel, int64_t kernel_row, int64_t kernel_column,
+                            float* panels) {
+    const int64_t count = (n + PANEL - 1) / PANEL;
+#pragma omp parallel for num_threads(parts(threads, count)) schedule(static)
+    for (int64_t p = 0; p < count; p++) lay_out(kernel, kernel_row, kernel_column, k, p * PANEL, n, panels + p * k * PANEL);
+}
+
+// y (M, N) = activation(x @ kernel + bias); x (M, K) with rows of stride K, kernel (K, N) with any strides; bias may be null,
+// and so may what `lamina_product_lay_out` made of the kernel.
 void lamina_product_forward(int64_t m, int64_t k, int64_t n, int activation, int threads, const float* x, const float* kernel,
-                            int64_t kernel_row, int64_t kernel_column, const float* bias, float* y) {
+                            int64_t kernel_row, int64_t kernel_column, const float* bias, float* y, const float* laid_out) {
     const int64_t panels = (n + PANEL - 1) / PANEL;
     threads = parts(threads, panels);
 #pragma omp parallel num_threads(threads)
     {
         const FlushDenormals flush;
-        Aligned panel(k * PANEL);
+        Aligned own(laid_out ? 1 : k * PANEL);
 #pragma omp for schedule(static)
         for (int64_t p = 0; p < panels; p++) {
-            lay_out(kernel, kernel_row, kernel_column, k, p * PANEL, n, panel.data);
+            const float* panel = laid_out ? laid_out + p * k * PANEL : own.data;
+            if (!laid_out) lay_out(kernel, kernel_row, kernel_column, k, p * PANEL, n, own.data);
             const int first = (int)std::min<int64_t>(LANES, n - p * PANEL), second = (int)std::min<int64_t>(LANES, n - p * PANEL - LANES);
             const vec b0 = bias ? load_part(bias + p * PANEL, first) : vec{};
             const vec b1 = bias && second > 0 ? load_part(bias + p * PANEL + LANES, second) : vec{};
-            panel_product(x, k, m, panel.data, k, [&](int64_t row, vec a, vec b) {
+            panel_product(x, k, m, panel, k, [&](int64_t row, vec a, vec b) {
                 float* to = y + row * n + p * PANEL;
                 store_part(to, activate(a + b0, activation), first);
                 if (second > 0) store_part(to + LANES, activate(b + b1, activation), second);
