@@ -216,6 +216,15 @@ def test_a_hook_on_any_member_is_called_once_and_sees_its_own_tensors(parts, tra
         assert y.shape[1:] == model.output_shape[1:]
 
 
+@pytest.mark.parametrize("add", ["first", "second"])
+def test_a_hook_on_the_sum_sees_its_parts_in_their_order(add):
+    model, _ = chain(conv=False, bn=True, add=add, act="relu")
+    seen, data = [], data_of(model)
+    model.get_layer("add").register_forward_pre_hook(lambda _, x: seen.extend(x[0]))
+    model(data)
+    assert torch.equal(seen[0 if add == "first" else 1], data[1])
+
+
 def test_a_hook_may_change_what_goes_on():
     model, _ = chain(bn=True, act="relu")
     model.get_layer("bn").register_forward_hook(lambda _, x, y: torch.full_like(y, 3.0))

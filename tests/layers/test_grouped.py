@@ -166,6 +166,10 @@ OTHERWISE = {
     "not from the beginning": lambda x: pair(x, x[..., 2:3], x[..., 3:]),
     "of unequal width": lambda x: pair(x, x[..., :1], x[..., 1:]),
     "with steps": lambda x: pair(x, x[..., :4:2], x[..., 1:4:2]),
+    "with steps that leave channels out": lambda x: pair(x, x[..., 0:2:2], x[..., 2:4:2]),
+    "of a width that is as large as the channels": lambda x: pair(
+        h := x[:, :, :4], h[:, :, :2], h[:, :, 2:], *(conv(name, padding="same") for name in "ab")
+    ),
     "of another axis too": lambda x: pair(x, x[:, :4, :, :2], x[:, :4, :, 2:]),
     "of the width": lambda x: pair(x, x[:, :, :3], x[:, :, 3:]),
     "filters differ": lambda x: pair(x, x[..., :2], x[..., 2:], b=conv("b", 5)),
@@ -300,6 +304,14 @@ def test_a_frozen_normalization_keeps_its_averages(training):
             y = model(data, training=training)
             torch.testing.assert_close(y, by_hand(twin.eval(), data), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(dict(model.named_buffers()), before, rtol=0, atol=0)
+
+
+def test_training_without_gradients_normalizes_by_the_batch():
+    model, data = written_out(tail=True), torch.randn(2, 7, 6, CHANNELS)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        torch.testing.assert_close(model(data, training=True), by_hand(twin.train(), data), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dict(model.named_buffers()), dict(twin.named_buffers()))
 
 
 def test_the_weights_keep_their_names_and_are_read_at_every_call():
