@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from lamina import losses
+from lamina.activations import softmax
 from lamina.engine.masking import get_mask
 from lamina.errors import ShapeError, TargetError
+from lamina.layers import Dense, Input, TimeDistributed
+from lamina.models import Model
 
 
 def test_binary_crossentropy_of_a_coin_is_log_two() -> None:
@@ -93,3 +96,93 @@ def test_one_sample_without_a_batch_axis_does() -> None:
     torch.testing.assert_close(
         losses.sparse_categorical_crossentropy(torch.tensor(1), torch.tensor([0.2, 0.8])), -torch.tensor(0.8).log()
     )
+
+
+SPARSE, ONE_HOT = "SparseCategoricalCrossentropy", "CategoricalCrossentropy"
+
+
+def labels_for(loss: str, shape: tuple[int, ...], classes: int) -> torch.Tensor:
+    labels = torch.randint(classes, shape)
+    return labels if loss == SPARSE else torch.nn.functional.one_hot(labels, classes).float()
+
+
+@pytest.mark.parametrize(
+    "loss, options",
+    [
+        (SPARSE, {}),
+        (SPARSE, {"ignore_class": 1}),
+        (SPARSE, {"ignore_class": -1}),
+        (SPARSE, {"reduction": "sum"}),
+        (ONE_HOT, {}),
+        (ONE_HOT, {"label_smoothing": 0.2}),
+        (ONE_HOT, {"reduction": "none"}),
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(6,), (3, 4)])
+def test_probabilities_whose_scores_are_known_give_the_loss_and_gradient_of_both(
+    loss: str, options: dict[str, Any], weighted: bool, shape: tuple[int, ...]
+) -> None:
+    labels, scores = labels_for(loss, shape, 5), torch.randn(*shape, 5)
+    weights = torch.rand(shape) if weighted else None
+    if options.get("ignore_class") == -1:
+        labels.view(-1)[0] = -1
+    seen = []
+    for predict, from_logits in [
+        (softmax, False),  # the scores are known
+        (lambda x: torch.softmax(x, -1), False),  # they are not
+        (lambda x: x, True),
+    ]:
+        x = scores.clone().requires_grad_()
+        value = getattr(losses, loss)(from_logits=from_logits, **options)(labels, predict(x), weights)
+        value.sum().backward()
+        seen.append((value.detach(), x.grad))
+    torch.testing.assert_close(seen[0], seen[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(seen[0], seen[2], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [SPARSE, ONE_HOT])
+def test_probabilities_that_were_rounded_to_zero_still_teach(loss: str) -> None:
+    x = torch.tensor([[1000.0, 0.0, -1000.0]], requires_grad=True)
+    labels = torch.tensor([2]) if loss == SPARSE else torch.tensor([[0.0, 0.0, 1.0]])
+    value = getattr(losses, loss)()(labels, softmax(x))
+    value.backward()
+    torch.testing.assert_close(value, torch.tensor(2000.0))
+    torch.testing.assert_close(x.grad, torch.tensor([[1.0, 0.0, -1.0]]))
+    with torch.no_grad():  # only the probabilities, kept away from zero
+        torch.testing.assert_close(getattr(losses, loss)()(labels, softmax(x)), -torch.tensor(1e-7).log())
+
+
+@pytest.mark.parametrize("axis", [-1, 2, 1])
+def test_scores_are_only_used_along_the_axis_of_softmax(axis: int) -> None:
+    x = torch.randn(2, 3, 3, requires_grad=True)
+    labels = torch.randint(3, (2, 3))
+    value = losses.SparseCategoricalCrossentropy(axis=axis)(labels, softmax(x))
+    plain = torch.softmax(x, -1).movedim(axis, -1)
+    chosen = (plain / plain.sum(-1, keepdim=True)).gather(-1, labels[..., None])
+    torch.testing.assert_close(value, -chosen.log().mean())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("label", [3, -1, -100])
+def test_a_label_that_is_no_class_is_named_where_scores_are_known(reduction: str, label: int) -> None:
+    y = softmax(torch.randn(2, 3, requires_grad=True))
+    loss = losses.SparseCategoricalCrossentropy(reduction=reduction)
+    with pytest.raises(TargetError, match=rf"Label {label} at index 1 is not a class(.|\n)*from 0 to 2"):
+        loss([0, label], y)
+
+
+@pytest.mark.parametrize("steps", [(), (4,)])
+@pytest.mark.parametrize("loss", [SPARSE, ONE_HOT])
+def test_training_uses_the_scores_and_evaluation_the_probabilities(loss: str, steps: tuple[int, ...]) -> None:
+    x = Input((*steps, 3))
+    last = Dense(3, activation="softmax", use_bias=False, kernel_initializer="identity")
+    model = Model(x, TimeDistributed(last)(x) if steps else last(x))
+    model.compile("sgd", loss)
+    data = torch.tensor([1000.0, 0.0, -1000.0]).expand(2, *steps, 3).contiguous()
+    wrong = torch.full((2, *steps), 2)
+    labels = wrong if loss == SPARSE else torch.eye(3)[wrong]
+    assert model.evaluate(data, labels, verbose=0) == pytest.approx(-np.log(1e-7), rel=1e-4)
+    history = model.fit(data, labels, verbose=0).history
+    assert history["loss"] == [pytest.approx(2000.0)]
+    assert torch.isfinite(last.kernel).all() and not torch.equal(last.kernel, torch.eye(3))

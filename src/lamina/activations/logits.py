@@ -25,7 +25,7 @@ def with_logits(probabilities: Tensor, logits: Tensor) -> Tensor:
     """
     if logits.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         kept: Any = probabilities
-        setattr(kept, _ATTRIBUTE, (logits, probabilities._version))
+        setattr(kept, _ATTRIBUTE, (logits, logits._version, probabilities._version))
     return probabilities
 
 
@@ -42,7 +42,9 @@ def carried(probabilities: Tensor, result: Tensor, change: Callable[[Tensor], Te
 
 
 def logits_of(probabilities: Any) -> Tensor | None:
-    """The scores that `probabilities` were made of, or `None` if that is not known or they have been changed since.
+    """The scores that `probabilities` were made of, or `None` if that is not known or either has been changed since.
+
+    Nor are they given if somebody waits for the gradient of the probabilities, which would get none.
 
     Args:
         probabilities: what a model gave.
@@ -54,4 +56,7 @@ def logits_of(probabilities: Any) -> Tensor | None:
         (True, True)
     """
     kept = getattr(probabilities, _ATTRIBUTE, None)
-    return kept[0] if kept is not None and kept[1] == probabilities._version else None
+    if kept is None or probabilities.retains_grad or probabilities._backward_hooks:
+        return None
+    logits, *versions = kept
+    return logits if versions == [logits._version, probabilities._version] else None

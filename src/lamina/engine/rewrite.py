@@ -140,7 +140,10 @@ def unwatched(layers: Iterable[Any], *inputs: Any) -> bool:
             return False
     if hooked(layers):
         return False
-    return all(isinstance(x, torch.Tensor) and not hasattr(x, MASK) for x in inputs)
+    if not all(isinstance(x, torch.Tensor) and not hasattr(x, MASK) for x in inputs):
+        return False
+    kinds = {layer._input_dtype for layer in layers} - {None}
+    return not kinds or kinds == {x.dtype for x in inputs}  # else a layer would convert what it is given
 
 
 def hooked(layers: Iterable[Any]) -> bool:
@@ -150,6 +153,6 @@ def hooked(layers: Iterable[Any]) -> bool:
         layers: the layers.
     """
     hooks: Any = torch_module
-    if hooks._global_forward_hooks or hooks._global_forward_pre_hooks or hooks._global_backward_hooks:
+    if any(getattr(hooks, f"_global{name}") for name in _HOOKS):
         return True
     return any(layer.__dict__[name] for layer in layers for name in _HOOKS)

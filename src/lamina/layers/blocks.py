@@ -144,9 +144,16 @@ class Block:
         self.roles = roles
         self.swapped = swapped
 
+    def fits(self, layers: list[Any]) -> bool:
+        """Whether the layers are still of the kinds that they were.
+
+        Args:
+            layers: one for each role.
+        """
+        return all(_ROLES[role](layer) for role, layer in zip(self.roles, layers, strict=True))
+
     def __call__(self, layers: list[Any], x: Tensor, *other: Tensor) -> Tensor:
-        fits = all(_ROLES[role](layer) for role, layer in zip(self.roles, layers, strict=True))
-        if fits and unwatched(layers, x, *other):
+        if self.fits(layers) and unwatched(layers, x, *other):
             y = _as_one(dict(zip(self.roles, layers, strict=True)), x, other[0] if other else None)
             if y is not None:
                 return y
@@ -158,6 +165,8 @@ class Block:
 
 def _as_one(parts: dict[str, Any], x: Tensor, other: Tensor | None) -> Tensor | None:
     """The block's result, or `None` where its layers had better compute one by one."""
+    if not _takes(parts, x):
+        return None
     norm, activation = parts.get("norm"), activation_of(parts["act"]) if "act" in parts else "linear"
     if norm is None:
         return _convolved(parts, x, activation or "linear")
@@ -173,6 +182,20 @@ def _as_one(parts: dict[str, Any], x: Tensor, other: Tensor | None) -> Tensor | 
     if activation not in ("linear", "relu") or not suits(x, norm.gamma, norm.beta, other):
         return None
     return scaled_sum(x, *as_factor(norm, None), other, activation == "relu")
+
+
+def _takes(parts: dict[str, Any], x: Tensor) -> bool:
+    """Whether the first layer with weights can take `x`; one that cannot says so best itself."""
+    layer, pad = parts.get("conv"), parts.get("pad")
+    if layer is None:
+        return x.shape[-1] == parts["norm"].moving_mean.shape[0]
+    if x.ndim != 4 or x.shape[-1] != layer.kernel.shape[2] * layer.groups or not x.is_floating_point():
+        return False
+    if layer.padding != "valid":
+        return True
+    added = ((0, 0), (0, 0)) if pad is None else pad._added
+    reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
+    return all(size + sum(more) >= r for size, more, r in zip(x.shape[1:3], added, reach, strict=True))
 
 
 def folds(norm: BatchNormalization) -> bool:
@@ -242,5 +265,6 @@ def _folded(parts: dict[str, Any], x: Tensor, other: Tensor | None, activation: 
     details = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups)
     if other is None:
         return conv(x, layer.kernel * scale, shift, *details, activation)
-    y = conv(x, layer.kernel * scale, shift, *details).add_(other)
+    y = conv(x, layer.kernel * scale, shift, *details)
+    y = y.add_(other) if y.dtype is other.dtype else y + other
     return y.relu_() if activation == "relu" else ACTIVATIONS[activation](y)

@@ -40,13 +40,13 @@ def find_groups(node: Node, readers: Readers) -> Found | None:
     source = node.inputs[0]
     first = readers.only(node)
     join = None if first is None else readers.only(first)
-    if join is None or type(join.op) is not Concatenate or join.op.axis not in _LAST:
+    if join is None or type(join.op) is not Concatenate or join.op.axis not in _LAST or not _is_plain(join.op):
         return None
     slices, convolutions, at = [], [], 0
     for tensor in join.inputs:
         convolution = tensor.node
         piece = None if convolution is None or len(convolution.inputs) != 1 else convolution.inputs[0].node
-        bounds = None if piece is None or piece.inputs[:1] != [source] else _slice_of(piece)
+        bounds = None if piece is None or not piece.inputs or piece.inputs[0] is not source else _slice_of(piece)
         if piece is None or convolution is None or bounds is None or bounds[0] != at or bounds[1] <= at:
             return None
         if not _alike(convolution.op, first.op) or readers.only(piece) is not convolution:
@@ -57,7 +57,8 @@ def find_groups(node: Node, readers: Readers) -> Found | None:
         convolutions.append(convolution)
         at = bounds[1]
     widths = {_slice_of(piece)[1] - _slice_of(piece)[0] for piece in slices}  # type: ignore[index]
-    if at != source.shape[-1] or len(widths) != 1 or len({id(c.op) for c in convolutions}) != len(convolutions) < 2:
+    different = len({id(convolution.op) for convolution in convolutions})
+    if at != source.shape[-1] or len(widths) != 1 or different < max(2, len(convolutions)):
         return None
     lambdas = [piece.op for piece in slices if not isinstance(piece.op, Operation)]
     layers = [*lambdas, *(c.op for c in convolutions), join.op]
@@ -66,7 +67,8 @@ def find_groups(node: Node, readers: Readers) -> Found | None:
     found = None if normalized is None else find_block(normalized, readers)
     if found is not None and found.run.roles == ("norm", "act"):
         nodes, layers, tail = [*nodes, *found.nodes], [*layers, *found.layers], found.run
-    run = Groups(len(convolutions), [_slice_of(piece) for piece in slices], tail)
+    cuts = [(None if isinstance(piece.op, Operation) else piece.op, _slice_of(piece)) for piece in slices]
+    run = Groups(cuts, join.op, tail)
     return Found("groups", nodes, layers, [source], run)
 
 
@@ -76,6 +78,11 @@ def _alike(layer: Any, first: Any) -> bool:
         return False
     same = all(getattr(layer, name) == getattr(first, name) for name in _SHARED)
     return same and layer.data_format == "channels_last" and layer.kernel.shape == first.kernel.shape
+
+
+def _is_plain(layer: Any) -> bool:
+    """Whether a layer adds neither a mask of its own nor a loss."""
+    return getattr(layer, "mask", None) is None and layer.activity_regularizer is None
 
 
 class _Probe:
@@ -92,12 +99,12 @@ class _Cut:
 
 def _slice_of(node: Node) -> tuple[int, int] | None:
     """From which channel to which a node cuts its input, and nothing else; `None` if that is not what it does."""
-    if len(node.inputs) != 1:
+    if len(node.inputs) != 1 or not node.inputs[0].shape:
         return None
     rank, channels = len(node.inputs[0].shape), node.inputs[0].shape[-1]
     if isinstance(node.op, Operation):
         index = node.args[1] if node.op.function is operator.getitem else None
-    elif type(node.op) is Lambda and not node.kwargs and not node.op.arguments and not callable(node.op.mask):
+    elif type(node.op) is Lambda and not node.kwargs and not node.op.arguments and _is_plain(node.op):
         out = node.output_list[0].shape
         if len(node.output_list) != 1 or len(out) != rank or out[:-1] != node.inputs[0].shape[:-1]:
             return None
@@ -129,14 +136,15 @@ class Groups:
     """The function that stands for a grouped convolution.
 
     Args:
-        count: the number of groups.
-        bounds: the channels of each, for calling the layers one by one.
+        cuts: for each group the layer that cuts its channels, or `None` where an index does, and which they are.
+        join: the layer that puts the results side by side.
         tail: a normalization and an activation that follow, or `None`.
     """
 
-    def __init__(self, count: int, bounds: list[Any], tail: Block | None) -> None:
-        self.count = count
-        self.bounds = bounds
+    def __init__(self, cuts: list[tuple[Any, Any]], join: Any, tail: Block | None) -> None:
+        self.count = len(cuts)
+        self.cuts = cuts
+        self.join = join
         self.tail = tail
 
     def __call__(self, layers: list[Any], x: Tensor) -> Tensor:
@@ -144,9 +152,13 @@ class Groups:
         *lambdas, join = layers[: len(layers) - len(after)]
         convolutions = lambdas[len(lambdas) - self.count :]
         lambdas = lambdas[: -self.count]
-        alike = all(_alike(layer, convolutions[0]) for layer in convolutions)
-        if not alike or hooked(layers) or not unwatched([*convolutions, *after], x):
-            pieces = [layer(x) for layer in lambdas] or [x[..., begin:end] for begin, end in self.bounds]
+        given = [layer for layer, _ in self.cuts if layer is not None]
+        same = join is self.join and all(a is b for a, b in zip(lambdas, given, strict=True))
+        alike = same and all(_alike(layer, convolutions[0]) for layer in convolutions)
+        fits = alike and (self.tail is None or self.tail.fits(after))
+        if not fits or hooked(layers) or not unwatched([*convolutions, *after], x):
+            cutters = iter(lambdas)
+            pieces = [x[..., slice(*bounds)] if layer is None else next(cutters)(x) for layer, bounds in self.cuts]
             y = join([layer(piece) for layer, piece in zip(convolutions, pieces, strict=True)])
             for layer in after:
                 y = layer(y)
