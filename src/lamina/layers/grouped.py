@@ -146,6 +146,7 @@ class Groups:
         self.cuts = cuts
         self.join = join
         self.tail = tail
+        self.functions = [layer.function for layer, _ in cuts if layer is not None]
 
     def __call__(self, layers: list[Any], x: Tensor) -> Tensor:
         after = [] if self.tail is None else layers[-len(self.tail.roles) :]
@@ -154,6 +155,7 @@ class Groups:
         lambdas = lambdas[: -self.count]
         given = [layer for layer, _ in self.cuts if layer is not None]
         same = join is self.join and all(a is b for a, b in zip(lambdas, given, strict=True))
+        same = same and all(a.function is f for a, f in zip(lambdas, self.functions, strict=True))
         alike = same and all(_alike(layer, convolutions[0]) for layer in convolutions)
         fits = alike and (self.tail is None or self.tail.fits(after))
         if not fits or hooked(layers) or not unwatched([*convolutions, *after], x):
