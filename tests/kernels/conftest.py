@@ -31,6 +31,16 @@ def normalization() -> None:
     needed("normalization")
 
 
+@pytest.fixture
+def product() -> None:
+    needed("product")
+
+
+@pytest.fixture
+def classification() -> None:
+    needed("classification")
+
+
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     """How many threads kernels may use; afterwards as many as before."""

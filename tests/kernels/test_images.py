@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lamina.engine.weights import in_memory_order
-from lamina.kernels import native
-from lamina.kernels.images import ACTIVATIONS, Window, convolution, suits
+from lamina.kernels import images, native
+from lamina.kernels.activations import ACTIVATIONS, NUMBERS
+from lamina.kernels.images import Window, convolution, suits, suits_widened, widened
 from lamina.kernels.select import intel
 from lamina.kernels.windows import same_padding
 
@@ -407,6 +408,100 @@ class TestSuits:
     def test_it_refuses_everything_where_kernels_are_switched_off(self):
         with native.switched_off():
             assert not suits(self.x, self.kernel, None, self.window)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("pool", [(0, 0), (2, 2), (3, 2)])
+@pytest.mark.parametrize("strides, padding", [((1, 1), "same"), ((2, 1), "valid"), ((2, 2), "same")])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_gradient_penalty_has_the_gradients_of_torch(activation, pool, strides, padding, bias):
+    """As in a WGAN: the norm of the gradient of the images is part of the loss."""
+    case = Case(2, 9, 10, 3, 5, (3, 3), Window(strides, padding, pool, activation), bias)
+    leaves = leaves_for(case)
+
+    def penalty(y: Tensor) -> dict[str, Tensor]:
+        (slope,) = torch.autograd.grad(y.sin().sum(), leaves["x"], create_graph=True)
+        assert slope.requires_grad
+        wanted = {name: leaf for name, leaf in leaves.items() if leaf is not None}
+        total = (slope.square().sum((1, 2, 3)) - 1.0).square().mean()
+        return dict(zip(wanted, torch.autograd.grad(total, list(wanted.values())), strict=True))
+
+    found = penalty(convolution(**leaves, window=case.window))
+    for name, gradient in penalty(exact(**leaves, window=case.window)).items():
+        assert bool(gradient.any()), name
+        expect_close(found[name], gradient)
+
+
+def test_the_gradients_of_a_graph_are_those_of_the_kernel():
+    """Those that are to be differentiated again go through torch's functions."""
+    for case in CASES[::4]:
+        leaves = leaves_for(case)
+        y = convolution(**leaves, window=case.window)
+        wanted, starts = torch.ones_like(y), [leaf for leaf in leaves.values() if leaf is not None]
+        plain = torch.autograd.grad(y, starts, wanted, retain_graph=True)
+        for a, b in zip(torch.autograd.grad(y, starts, wanted, create_graph=True), plain, strict=True):
+            assert a.shape == b.shape and not b.requires_grad
+            expect_close(a, b)
+
+
+def test_the_reference_is_what_the_operator_gives():
+    for case in CASES:
+        leaves = {name: None if leaf is None else leaf.detach() for name, leaf in leaves_for(case).items()}
+        image, kernel = (tuple(leaves[name].shape) for name in ("x", "kernel"))
+        shape = images._shape(image, kernel, case.window)
+        found = images.reference(**leaves, shape=shape, activation=NUMBERS[case.window.activation])
+        expect_close(convolution(**leaves, window=case.window), found)
+        expect_close(found, exact(**leaves, window=case.window))
+
+
+class TestWidened:
+    """Under autocast to bfloat16 windows of few numbers stay in single precision."""
+
+    x, kernel, window = torch.randn(2, 9, 10, 3), torch.randn(3, 3, 3, 5), Window((1, 1), "same", (2, 2), "relu")
+
+    def suits(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None, **others: Any) -> bool:
+        with torch.autocast("cpu", torch.bfloat16):
+            return suits_widened(x, kernel, bias, self.window._replace(**others))
+
+    def test_it_suits_few_numbers_a_window(self):
+        assert self.suits(self.x, self.kernel) and self.suits(self.x.bfloat16(), self.kernel, torch.zeros(5))
+        assert self.suits(torch.zeros(2, 9, 10, 16), torch.zeros(2, 2, 16, 5))  # 64
+        assert not self.suits(torch.zeros(2, 9, 10, 13), torch.zeros(5, 1, 13, 5))  # 65
+
+    def test_it_suits_nothing_outside_of_autocast_or_under_another(self):
+        assert not suits_widened(self.x, self.kernel, None, self.window)
+        assert not suits_widened(self.x.bfloat16(), self.kernel, None, self.window)
+        with torch.autocast("cpu", torch.float16):
+            assert not suits_widened(self.x, self.kernel, None, self.window)
+
+    def test_it_refuses_what_the_operator_does(self):
+        assert not self.suits(self.x.double(), self.kernel) and not self.suits(self.x.half(), self.kernel)
+        assert not self.suits(self.x, self.kernel.bfloat16()) and not self.suits(self.x[..., :2], self.kernel)
+        assert not self.suits(self.x, self.kernel, torch.zeros(5).double())
+        assert not self.suits(self.x, self.kernel, pool=(16, 17)) and not self.suits(self.x[:0], self.kernel)
+        with native.switched_off():
+            assert not self.suits(self.x, self.kernel)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_its_values_and_gradients_are_those_of_single_precision_rounded(self, dtype, threads):
+        leaves = {
+            "x": self.x.to(dtype).requires_grad_(),
+            "kernel": self.kernel.clone().requires_grad_(),
+            "bias": torch.randn(5).requires_grad_(),
+        }
+        with torch.autocast("cpu", torch.bfloat16):
+            found = widened(**leaves, window=self.window)
+            assert torch.is_autocast_enabled("cpu")
+        wanted = exact(**leaves, window=self.window)
+        assert found.dtype is torch.bfloat16 and found.shape == wanted.shape
+        torch.testing.assert_close(found.double(), wanted, rtol=2.0**-8, atol=1e-5)
+        upstream = torch.randn(wanted.shape).bfloat16()
+        of_found = torch.autograd.grad(found, list(leaves.values()), upstream)
+        of_wanted = torch.autograd.grad(wanted, list(leaves.values()), upstream.double())
+        for a, b, leaf in zip(of_found, of_wanted, leaves.values(), strict=True):
+            assert a.dtype is b.dtype is leaf.dtype
+            rtol = 1e-4 if leaf.dtype is torch.float32 else 2.0**-7
+            torch.testing.assert_close(a, b, rtol=rtol, atol=2e-5 * max(1.0, b.abs().max().item()))
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -133,7 +133,7 @@ def _softmax_again(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
 
 def _forward(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     scores, labels = scores.contiguous(), labels.contiguous()
-    loss, logs = scores.new_empty(()), scores.new_empty(scores.shape[0])
+    loss, logs = scores.new_empty(()), scores.new_empty(scores.shape[0], 2)
     wrong = _function("lamina_cross_entropy_forward")(
         *scores.shape, torch.get_num_threads(), scores.data_ptr(), labels.data_ptr(), loss.data_ptr(), logs.data_ptr()
     )
@@ -164,7 +164,7 @@ def _again(ctx: Any, gradient: Tensor, _: Any) -> tuple[Any, None]:
 
 
 def _shapes(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return scores.new_empty(()), scores.new_empty(scores.shape[0])
+    return scores.new_empty(()), scores.new_empty(scores.shape[0], 2)
 
 
 def _count(scores: Tensor, labels: Tensor) -> Tensor:

@@ -297,7 +297,8 @@ class SparseCategoricalAccuracy(FunctionMetric):
             y_pred: the predictions.
             sample_weight: one weight a sample, or one a sample and step.
         """
-        if sample_weight is None and get_mask(y_pred) is None and type(self) is SparseCategoricalAccuracy:
+        plain = sample_weight is None and get_mask(y_pred) is None and y_pred.ndim > 1
+        if plain and type(self) is SparseCategoricalAccuracy:
             labels, scores = _pair(y_true, y_pred, "class_index", "SparseCategoricalAccuracy")
             labels, scores = labels.flatten(), scores.flatten(0, -2)
             if classification.suits(scores, labels):

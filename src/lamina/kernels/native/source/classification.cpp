@@ -27,9 +27,8 @@ float largest(const float* x, int64_t classes) {
     return most;
 }
 
-// The logarithm of the sum of the exponentials.
-double log_sum(const float* x, int64_t classes) {
-    const float most = largest(x, classes);
+// The logarithm of the sum of the exponentials, less the largest score.
+double log_sum(const float* x, int64_t classes, float most) {
     vec total = {};
     int64_t c = 0;
     for (; c + LANES <= classes; c += LANES) total += exponential(load(x + c) - most);
@@ -39,14 +38,15 @@ double log_sum(const float* x, int64_t classes) {
         store(lanes, exponential(load_part(x + c, (int)(classes - c)) - most));
         for (int64_t i = 0; i < classes - c; i++) rest += lanes[i];
     }
-    return (double)most + __builtin_log((double)sum_of(total) + rest);
+    return __builtin_log((double)sum_of(total) + rest);
 }
 
 }  // namespace
 
 extern "C" {
 
-// The mean of log(sum(exp(x))) - x[label], and each row's logarithm for the way back. -1 if a label is no class.
+// The mean of log(sum(exp(x))) - x[label], and for the way back each row's largest score and what the logarithm is above it:
+// apart, since beside a large score the rest of the sum would lose its digits. -1 if a label is no class.
 int lamina_cross_entropy_forward(int64_t rows, int64_t classes, int threads, const float* x, const int64_t* labels, float* loss,
                                  float* logs) {
     for (int64_t r = 0; r < rows; r++)
@@ -55,9 +55,11 @@ int lamina_cross_entropy_forward(int64_t rows, int64_t classes, int threads, con
     double total = 0;
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : total)
     for (int64_t r = 0; r < rows; r++) {
-        const double log = log_sum(x + r * classes, classes);
-        logs[r] = (float)log;
-        total += log - x[r * classes + labels[r]];
+        const float most = largest(x + r * classes, classes);
+        const double log = log_sum(x + r * classes, classes, most);
+        logs[2 * r] = most;
+        logs[2 * r + 1] = (float)log;
+        total += log + ((double)most - x[r * classes + labels[r]]);
     }
     *loss = (float)(total / (double)rows);
     return 0;
@@ -70,11 +72,11 @@ void lamina_cross_entropy_backward(int64_t rows, int64_t classes, int threads, c
     const float factor = *gradient / (float)rows;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t r = 0; r < rows; r++) {
-        const float *from = x + r * classes, log = logs[r];
+        const float *from = x + r * classes, most = logs[2 * r], log = logs[2 * r + 1];
         float* to = dx + r * classes;
         for (int64_t c = 0; c < classes; c += LANES) {
             const int valid = (int)std::min<int64_t>(LANES, classes - c);
-            store_part(to + c, exponential(load_part(from + c, valid) - log) * factor, valid);
+            store_part(to + c, exponential(load_part(from + c, valid) - most - log) * factor, valid);
         }
         to[labels[r]] -= factor;
     }

@@ -353,7 +353,8 @@ void forward(const Forward& f, const Number* packed, int64_t size, int64_t first
         for (int64_t r = 0; r < rows; r++) {
             Number* h = next + r * line + s.features;
             if (f.mask && !f.mask[(first + r) * s.steps + t]) {  // nothing happened
-                std::memcpy(h, now + r * line + s.features, s.units * sizeof(Number));
+                // With what is behind the last unit: of an input that is no number it would be none, and tiles read it.
+                std::memcpy(h, now + r * line + s.features, padded * sizeof(Number));
                 std::memcpy(after(r), before(r), padded * sizeof(float));
             }
             if (f.y) std::memcpy((Number*)f.y + ((first + r) * s.steps + t) * s.units, h, s.units * sizeof(Number));
@@ -501,6 +502,7 @@ void backward(const Backward& b, const Number* turned_x, const Number* turned_h,
     Aligned turned(tiled ? s.kept() * columns / 2 + 1 : 1), wide_dh(tiled ? whole * state_line : 1), wide_dx(tiled ? whole * x_line + 1 : 1);
     std::unique_ptr<Tiles> registers(tiled ? new Tiles : nullptr);
     std::fill_n(shorts.data, is_short ? (blocks * chunk + whole) * BLOCK : 1, 0.0f);
+    std::fill_n(wide_dh.data, tiled ? whole * state_line : 1, 0.0f);  // tiles may end before the state does
 #endif
     Aligned carry(rows * padded), tanhs(2 * rows * padded), dx(rows * x_line + 1), start(rows * padded);
     std::fill_n(inputs.data, chunk * line, 0.0f);
