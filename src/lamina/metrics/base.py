@@ -248,6 +248,10 @@ def _on_device(update: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(update)
     def update_state(self: Metric, *args: Any, **kwargs: Any) -> None:
+        here = self._device
+        if not kwargs and not torch.is_grad_enabled() and all(type(a) is Tensor and a.device == here for a in args):
+            update(self, *args)  # as the training loop calls it
+            return
         values = [_as_data(value) for value in args]
         named = {name: _as_data(value) for name, value in kwargs.items()}
         self._place([v for v in (*values, *named.values()) if isinstance(v, Tensor)])

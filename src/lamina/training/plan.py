@@ -209,6 +209,11 @@ class Plan:
     def update_metrics(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
         """Show a batch to every metric; arguments as for `total_loss`."""
         heads = self.heads or []
+        if len(heads) == 1 and not heads[0].weighted_metrics and isinstance(y, torch.Tensor):
+            output = _single(y_pred)
+            for metric in heads[0].metrics:
+                metric.update_state(y, output)
+            return
         if not any(head.metrics or head.weighted_metrics for head in heads):
             return
         names = [head.name for head in heads]
