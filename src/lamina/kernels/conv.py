@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from lamina.kernels import images
 from lamina.kernels.activations import ACTIVATIONS
 from lamina.kernels.layout import from_torch, lifted, to_torch
+from lamina.kernels.padding import zeros_around
 from lamina.kernels.select import has_linear_pointwise, intel, plain_float32
 from lamina.kernels.windows import extent, same_padding, transposed_crops
 
@@ -111,7 +112,7 @@ def pointwise(
     rows, matrix = x.reshape(-1, x.shape[-1]), kernel.squeeze((0, 1))  # whose gradient is a view, unlike [0, 0]'s
     if not torch.is_grad_enabled() and activation in _POINTWISE and has_linear_pointwise():
         # One pass less than bias and activation take apart.
-        y = torch.ops.mkldnn._linear_pointwise(rows, matrix.t(), bias, _POINTWISE[activation], [], "")
+        y = torch.ops.mkldnn._linear_pointwise.default(rows, matrix.t(), bias, _POINTWISE[activation], [], "")
     else:
         y = ACTIVATIONS[activation](torch.mm(rows, matrix) if bias is None else torch.addmm(bias, rows, matrix))
     return y.view(*x.shape[:-1], kernel.shape[-1])
@@ -229,5 +230,5 @@ def _with_room(
     both = tuple(min(pair) for pair in room)
     if any(before != after for before, after in room):
         rest = [side - min(pair) for pair in reversed(room) for side in pair]
-        x = F.pad(x, [0, 0, *rest] if data_format == "channels_last" else rest)
+        x = zeros_around(x, [0, 0, *rest] if data_format == "channels_last" else rest)
     return x, both

@@ -8,6 +8,7 @@ import torch
 
 from lamina.engine.abstract import Shape
 from lamina.errors import ArgumentError, ShapeError
+from lamina.kernels.padding import zeros_around
 from lamina.layers.spatial import SpatialLayer, spatial_axes
 from lamina.registry import LAYERS
 
@@ -75,7 +76,7 @@ class ZeroPadding(SpatialLayer):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """The input with zeros around it."""
-        return torch.nn.functional.pad(inputs, self._pad)
+        return zeros_around(inputs, self._pad)
 
 
 class Cropping(SpatialLayer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lamina.activations.logits import logits_of
-from lamina.engine.masking import set_mask
+from lamina.engine.masking import get_mask, set_mask
 from lamina.kernels import classification
 from lamina.losses.base import FunctionLoss
 from lamina.losses.labels import binary_pair, binary_values, class_index_pair, one_hot_pair, probabilities
+from lamina.losses.reduction import AVERAGES
 from lamina.losses.targets import check_label_range
 from lamina.registry import LOSSES
 
@@ -293,6 +295,17 @@ class SparseCategoricalCrossentropy(FunctionLoss):
         self.from_logits = from_logits
         self.ignore_class = ignore_class
         self.axis = axis
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """The loss of a batch, as `Loss` has it; the usual case goes to its kernel past everything else."""
+        if sample_weight is None and type(self) is SparseCategoricalCrossentropy and self.reduction in AVERAGES:
+            scores = y_pred if self.from_logits else logits_of(y_pred)
+            usual = self.ignore_class is None and self.dtype == "float32" and get_mask(y_pred) is None
+            usual = usual and type(scores) is type(y_true) is Tensor and self.axis in (-1, scores.ndim - 1)
+            if usual and classification.suits(scores, y_true):
+                with contextlib.suppress(IndexError):  # a wrong label, which the way below names
+                    return classification.cross_entropy(scores, y_true)
+        return super().__call__(y_true, y_pred, sample_weight)
 
 
 bce = BCE = binary_crossentropy
