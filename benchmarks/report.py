@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ HEAD = """# Performance
 
 <!-- Written by benchmarks/report.py; `make performance` measures and writes it again. -->
 
-One run on one machine. Times on another machine differ, and so may ratios; `make bench` shows yours."""
+One machine, one run for each part. Times on another machine differ, and so may ratios; `make bench` shows yours."""
 
 NETWORKS = """## Networks
 
@@ -159,6 +159,34 @@ def kernels_section(measured: Mapping[str, Any]) -> str:
     return f"{KERNELS}\n\n" + table(["", "", "lamina ms", "torch ms", "ratio", "rate", "share"], rows)
 
 
+def together(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several runs of `networks.py` on one machine as one: their rows after each other, and all their commits.
+
+    Args:
+        measured: what `networks.py` kept, with the same settings of rounds and processes.
+
+    Raises:
+        SystemExit: the runs differ in machine or settings.
+    """
+    first = measured[0]
+    for other in measured[1:]:
+        apart = [
+            f"machine: {name}"
+            for name in ("cpu", "threads", "torch")
+            if other["machine"][name] != first["machine"][name]
+        ]
+        apart += [name for name in ("repeats", "rounds") if other["settings"][name] != first["settings"][name]]
+        if apart:
+            raise SystemExit(f"report.py: these runs can't share a page, they differ in {', '.join(apart)}")
+    commits = ", ".join(ordered(each["machine"]["commit"] for each in measured if each["machine"]["commit"]))
+    return {
+        "machine": {**first["machine"], "commit": commits},
+        "settings": first["settings"],
+        "rows": [row for each in measured for row in each["rows"]],
+        "missing": [row for each in measured for row in each["missing"]],
+    }
+
+
 def page(networks: Mapping[str, Any], kernels: Mapping[str, Any] | None = None) -> str:
     """The whole page.
 
@@ -177,14 +205,15 @@ def page(networks: Mapping[str, Any], kernels: Mapping[str, Any] | None = None) 
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=Path, default=RESULTS / "networks.json", metavar="FILE")
+    parser.add_argument(
+        "--networks", type=Path, nargs="+", default=[RESULTS / "networks.json"], metavar="FILE",
+        help="one or several, say one for each precision",
+    )  # fmt: skip
     parser.add_argument("--kernels", type=Path, metavar="FILE", help="left out: a page without kernels")
     parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="where to write it")
     arguments = parser.parse_args()
-    networks, kernels = (
-        json.loads(path.read_text(encoding="utf-8")) if path else None
-        for path in (arguments.networks, arguments.kernels)
-    )
+    networks = together([json.loads(path.read_text(encoding="utf-8")) for path in arguments.networks])
+    kernels = json.loads(arguments.kernels.read_text(encoding="utf-8")) if arguments.kernels else None
     arguments.page.write_text(page(networks, kernels), encoding="utf-8")
     print(f"wrote {arguments.page}")
 

@@ -121,3 +121,18 @@ def test_the_program_reads_files_and_writes_the_page(tmp_path, monkeypatch, caps
     report.main()
     assert paths["page"].read_text(encoding="utf-8") == report.page(MEASURED, KERNELS)
     assert str(paths["page"]) in capsys.readouterr().out
+
+
+def test_runs_for_each_precision_share_a_page_if_the_machine_is_one():
+    other = {
+        "machine": {**MACHINE, "commit": "def"}, "settings": MEASURED["settings"],
+        "rows": [row("torch", 5.0, 5.0, precision="bfloat16")], "missing": [],
+    }  # fmt: skip
+    both = report.together([MEASURED, other])
+    assert both["machine"]["commit"] == "abc, def"
+    assert both["rows"] == MEASURED["rows"] + other["rows"]
+    assert both["missing"] == MEASURED["missing"]
+    assert report.together([MEASURED]) == MEASURED
+    other["machine"]["cpu"], other["settings"] = "Slide rule", {**other["settings"], "rounds": 5}
+    with pytest.raises(SystemExit, match="differ in machine: cpu, rounds"):
+        report.together([MEASURED, other])
