@@ -2,6 +2,7 @@
 
 One process, in turn, medians: `fit` of a four-layer perceptron and of a tiny one against a bare torch loop with the
 same fused optimizer, loss and accuracy; a call and a one-row prediction of the built model against the torch module.
+Then `fit` of the residual network against a bare loop over the very same model, so that only the loop differs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import numpy as np
 import torch
 
 import lamina
+from suite.keras_networks import resnet
 from suite.timing import alternate
+from suite.workloads import WORKLOADS, samples
 
 NETWORKS = {"mlp, batch 128": ((784, 512, 216, 128, 10), 128, 60), "tiny, batch 32": ((20, 16, 3), 32, 100)}
 
@@ -29,6 +32,33 @@ def both(sizes: tuple[int, ...]) -> tuple[Any, Any]:
     for before, after in zip(sizes, sizes[1:], strict=False):
         parts += [torch.nn.Linear(before, after), torch.nn.ReLU()]
     return model, torch.nn.Sequential(*parts[:-1])
+
+
+def only_the_loop() -> None:
+    """Print what `fit` adds to a step of the residual network, whose kernels are the same on both sides."""
+    workload, model = WORKLOADS["resnet"], resnet(lamina)
+    (x,), (y,) = samples(workload)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss_of = lamina.losses.SparseCategoricalCrossentropy()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, fused=True)
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+
+    def bare() -> float:
+        total, right = torch.zeros(()), torch.zeros(())
+        for rows in torch.randperm(len(tx)).split(workload.batch):
+            output = model(tx[rows], training=True)
+            loss = loss_of(ty[rows], output)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+            right += (output.argmax(-1) == ty[rows]).sum()
+        return total.item() + right.item()
+
+    fits = {"fit": lambda: model.fit(x, y, batch_size=workload.batch, verbose=0), "bare loop": bare}
+    found = alternate(fits, 9, workload.steps)
+    print(f"resnet, batch {workload.batch:<4} step: fit {found['fit']:.3f} ms, bare loop over the same model "
+          f"{found['bare loop']:.3f} ms, ratio {found['fit'] / found['bare loop']:.3f}")  # fmt: skip
 
 
 def main() -> None:
@@ -78,6 +108,7 @@ def main() -> None:
         print(f"{'':<16} one row: model(x) {found['model(x)']:.3f} ms, torch {found['module(x)']:.3f} ms, "
               f"ratio {found['model(x)'] / found['module(x)']:.2f}; predict {found['predict(x)']:.3f} ms, "
               f"{found['predict(x)'] - found['model(x)']:.3f} ms more")  # fmt: skip
+    only_the_loop()
 
 
 if __name__ == "__main__":
