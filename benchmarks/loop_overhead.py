@@ -34,26 +34,46 @@ def both(sizes: tuple[int, ...]) -> tuple[Any, Any]:
     return model, torch.nn.Sequential(*parts[:-1])
 
 
+def bare_epoch(
+    call: Callable[[Any], Any], loss_of: Callable[[Any, Any], Any], optimizer: Any, x: Any, y: Any, batch: int
+) -> float:
+    """An epoch as one writes it by hand, which counts the loss and what was right.
+
+    Args:
+        call: gives the output for rows of `x`.
+        loss_of: gives the loss of an output and labels.
+        optimizer: one of torch.
+        x: all samples.
+        y: all labels.
+        batch: samples a step.
+    """
+    total, right = torch.zeros(()), torch.zeros(())
+    for rows in torch.randperm(len(x)).split(batch):
+        output = call(x[rows])
+        loss = loss_of(output, y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach()
+        right += (output.argmax(-1) == y[rows]).sum()
+    return total.item() + right.item()
+
+
 def only_the_loop() -> None:
     """Print what `fit` adds to a step of the residual network, whose kernels are the same on both sides."""
     workload, model = WORKLOADS["resnet"], resnet(lamina)
     (x,), (y,) = samples(workload)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    loss_of = lamina.losses.SparseCategoricalCrossentropy()
+    of_classes = lamina.losses.SparseCategoricalCrossentropy()
+
+    def loss(output: Any, labels: Any) -> Any:
+        return of_classes(labels, output)
+
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, fused=True)
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
 
     def bare() -> float:
-        total, right = torch.zeros(()), torch.zeros(())
-        for rows in torch.randperm(len(tx)).split(workload.batch):
-            output = model(tx[rows], training=True)
-            loss = loss_of(ty[rows], output)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
-            right += (output.argmax(-1) == ty[rows]).sum()
-        return total.item() + right.item()
+        return bare_epoch(lambda rows: model(rows, training=True), loss, optimizer, tx, ty, workload.batch)
 
     fits = {"fit": lambda: model.fit(x, y, batch_size=workload.batch, verbose=0), "bare loop": bare}
     found = alternate(fits, 9, workload.steps)
@@ -71,20 +91,8 @@ def main() -> None:
         tx, ty = torch.from_numpy(x), torch.from_numpy(y)
         optimizer = torch.optim.Adam(module.parameters(), fused=True)
 
-        def bare(
-            module: Any = module, optimizer: Any = optimizer, tx: Any = tx, ty: Any = ty, batch: int = batch
-        ) -> float:
-            order = torch.randperm(len(tx))
-            total, right = torch.zeros(()), torch.zeros(())
-            for rows in order.split(batch):
-                output = module(tx[rows])
-                loss = torch.nn.functional.cross_entropy(output, ty[rows])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += loss.detach()
-                right += (output.argmax(-1) == ty[rows]).sum()
-            return total.item() + right.item()
+        def bare(m: Any = module, o: Any = optimizer, tx: Any = tx, ty: Any = ty, b: int = batch) -> float:
+            return bare_epoch(m, torch.nn.functional.cross_entropy, o, tx, ty, b)
 
         fits = {"fit": lambda m=model, x=x, y=y, b=batch: m.fit(x, y, batch_size=b, verbose=0), "bare loop": bare}
         found = alternate(fits, 9, steps)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from kernel_checks import gradients
 from torch import Tensor
 
 from lamina.kernels import native
@@ -41,13 +42,6 @@ def exact(
     y = y if beta is None else y + beta.double()
     y = y if residual is None else y + residual.double()
     return torch.relu(y) if relu else y, mean, inverse
-
-
-def gradients(y: Tensor, leaves: dict[str, Any]) -> dict[str, Tensor]:
-    """Of a sum weighted differently at each place, for each leaf that wants one."""
-    weights = torch.linspace(-1, 20, y.numel(), dtype=torch.float64).sin().to(y.dtype).view(y.shape)
-    wanted = {name: leaf for name, leaf in leaves.items() if leaf is not None and leaf.requires_grad}
-    return dict(zip(wanted, torch.autograd.grad((y * weights).sum(), list(wanted.values())), strict=True))
 
 
 def expect_close(found: Tensor, wanted: Tensor) -> None:

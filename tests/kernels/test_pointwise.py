@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from kernel_checks import Operators, gradients
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lamina.engine.weights import in_memory_order
 from lamina.kernels import conv as module
@@ -18,18 +18,6 @@ from lamina.kernels import images, native
 from lamina.kernels.activations import ACTIVATIONS
 from lamina.kernels.conv import conv, pointwise, pointwise_suits
 from lamina.kernels.select import has_linear_pointwise
-
-
-class Operators(TorchDispatchMode):
-    """The names of operators as they are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.append(func.name())
-        return func(*args, **(kwargs or {}))
 
 
 def leaves_for(channels: int, filters: int, bias: bool = True, ordered: bool = True) -> dict[str, Any]:
@@ -47,13 +35,6 @@ def exact(x: Tensor, kernel: Tensor, bias: Tensor | None, strides: tuple[int, in
     weight = kernel.double().permute(3, 2, 0, 1)
     y = F.conv2d(x.double().permute(0, 3, 1, 2), weight, None if bias is None else bias.double(), strides)
     return {"linear": y, "relu": y.relu(), "sigmoid": y.sigmoid(), "tanh": y.tanh()}[activation].permute(0, 2, 3, 1)
-
-
-def gradients(y: Tensor, leaves: dict[str, Any]) -> dict[str, Tensor]:
-    """Of a sum weighted differently at each place, for each leaf that wants one."""
-    weights = torch.linspace(-1, 20, y.numel(), dtype=torch.float64).sin().to(y.dtype).view(y.shape)
-    wanted = {name: leaf for name, leaf in leaves.items() if leaf is not None and leaf.requires_grad}
-    return dict(zip(wanted, torch.autograd.grad((y * weights).sum(), list(wanted.values())), strict=True))
 
 
 def expect_equal(found: Tensor, leaves: dict[str, Any], strides: tuple[int, int], activation: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from kernel_checks import Operators, gradients
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lamina.engine.weights import in_memory_order
 from lamina.kernels import native, products
@@ -38,13 +38,6 @@ def exact(x: Tensor, kernel: Tensor, bias: Tensor | None, activation: str) -> Te
     y = x.double() @ kernel.double()
     y = y if bias is None else y + bias.double()
     return {"linear": y, "relu": y.clamp(min=0.0), "sigmoid": 1.0 / (1.0 + (-y).exp()), "tanh": y.tanh()}[activation]
-
-
-def gradients(y: Tensor, leaves: dict[str, Any]) -> dict[str, Tensor]:
-    """Of a sum weighted differently at each place, for each leaf that wants one."""
-    weights = torch.linspace(-1, 20, y.numel(), dtype=torch.float64).sin().to(y.dtype).view(y.shape)
-    wanted = {name: leaf for name, leaf in leaves.items() if leaf is not None and leaf.requires_grad}
-    return dict(zip(wanted, torch.autograd.grad((y * weights).sum(), list(wanted.values())), strict=True))
 
 
 def expect_close(found: Tensor, wanted: Tensor) -> None:
@@ -270,18 +263,6 @@ class TestSuits:
             x = torch.randn(rows, 256)
             torch.testing.assert_close(compiled(x, self.kernel, self.bias), x @ self.kernel + self.bias)
         assert len(seen) == 1
-
-
-class Operators(TorchDispatchMode):
-    """The names of operators as they are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.append(func.name())
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("rows, names", [(64, ["lamina::product"]), (15, ["aten::addmm", "aten::tanh"])])

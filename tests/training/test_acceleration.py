@@ -548,3 +548,13 @@ def test_true_compiles_without_a_choice():
     model.compile("adam", "mse", jit_compile=True)
     assert model._chooser is None and model._compiled_forward is not None
     assert model.acceleration == Acceleration("compiled", "jit_compile=True")
+
+
+@pytest.mark.parametrize("wrong", ["fast", "True", 2], ids=repr)
+def test_another_jit_compile_is_refused_and_changes_nothing(wrong):
+    model = net(World())
+    model.compile("adam", "mse")
+    before = model.optimizer
+    with pytest.raises(lamina.errors.ArgumentError, match="True, False or 'auto'"):
+        model.compile("sgd", "mse", jit_compile=wrong)
+    assert model.optimizer is before

@@ -5,7 +5,6 @@ from lamina.activations.distributions import softmax as softmax
 from lamina.activations.distributions import sparsemax as sparsemax
 from lamina.activations.elementary import exponential as exponential
 from lamina.activations.elementary import linear as linear
-from lamina.activations.fused import kernel_name as kernel_name
 from lamina.activations.gated import gelu as gelu
 from lamina.activations.gated import glu as glu
 from lamina.activations.gated import hard_silu as hard_silu

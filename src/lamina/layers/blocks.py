@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lamina import activations
+from lamina.activations.fused import kernel_name
 from lamina.engine.rewrite import Found, Readers, unwatched
 from lamina.engine.symbolic import Node, SymbolicTensor
 from lamina.kernels import images
@@ -81,7 +81,7 @@ def activation_of(layer: Any) -> str | None:
     if type(layer) is ReLU:
         plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
         return "relu" if plain else None
-    return activations.kernel_name(layer.activation) if type(layer) in (Activation, Conv2D) else None
+    return kernel_name(layer.activation) if type(layer) in (Activation, Conv2D) else None
 
 
 def find_block(node: Node, readers: Readers) -> Found | None:
@@ -228,6 +228,17 @@ def _window(parts: dict[str, Any], activation: str) -> images.Window:
     return images.Window(layer.strides, padding, (0, 0) if pool is None else pool.pool_size, activation)
 
 
+def _is_plain(parts: dict[str, Any], window: images.Window) -> bool:
+    """Whether the convolution has neither groups nor gaps, and the padding before it, if any, is one of its own."""
+    layer, inside = parts["conv"], parts.get("pad") is None or isinstance(window.padding, tuple)
+    return inside and layer.groups == 1 and max(layer.dilation_rate) == 1
+
+
+def _details(layer: Conv2D) -> tuple[Any, ...]:
+    """What `conv` wants to know of a layer between its bias and its activation."""
+    return layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups
+
+
 def _convolved(parts: dict[str, Any], x: Tensor, activation: str) -> Tensor:
     """Padding, convolution, pooling, activation, in one kernel where there is one for it."""
     layer, pad, pool = parts["conv"], parts.get("pad"), parts.get("pool")
@@ -235,16 +246,14 @@ def _convolved(parts: dict[str, Any], x: Tensor, activation: str) -> Tensor:
     if activation == "linear":
         activation = own or "linear"
     window = _window(parts, activation)
-    inside = pad is None or isinstance(window.padding, tuple)
-    plain = layer.groups == 1 and max(layer.dilation_rate) == 1
-    if inside and plain and images.suits(x, layer.kernel, layer.bias, window):
+    plain = _is_plain(parts, window)
+    if plain and images.suits(x, layer.kernel, layer.bias, window):
         y = images.convolution(x, layer.kernel, layer.bias, window)
-    elif inside and plain and pool is not None and images.suits_widened(x, layer.kernel, layer.bias, window):
+    elif plain and pool is not None and images.suits_widened(x, layer.kernel, layer.bias, window):
         y = images.widened(x, layer.kernel, layer.bias, window)
     else:
         x = x if pad is None else pad(x)
-        details = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups)
-        y = conv(x, layer.kernel, layer.bias, *details, "linear" if pool is not None else activation)
+        y = conv(x, layer.kernel, layer.bias, *_details(layer), "linear" if pool is not None else activation)
         if pool is not None:  # before the activation, which then has less to do
             y = ACTIVATIONS[activation](pool(y))
     return y if own else layer.activation(y)
@@ -255,16 +264,13 @@ def _folded(parts: dict[str, Any], x: Tensor, other: Tensor | None, activation: 
     layer, norm = parts["conv"], parts["norm"]
     scale, shift = as_factor(norm, layer.bias)
     window = _window({**parts, "pool": None}, activation)
-    inside = parts.get("pad") is None or isinstance(window.padding, tuple)
-    plain = layer.groups == 1 and max(layer.dilation_rate) == 1 and inside
-    if plain and images.suits(x, layer.kernel, shift, window):
+    if _is_plain(parts, window) and images.suits(x, layer.kernel, shift, window):
         return images.convolution(x, layer.kernel, shift, window, scale, other)
     if x.numel() < layer.kernel.numel():  # it would take longer to fold than to normalize
         return None
     x = x if parts.get("pad") is None else parts["pad"](x)
-    details = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate, layer.groups)
     if other is None:
-        return conv(x, layer.kernel * scale, shift, *details, activation)
-    y = conv(x, layer.kernel * scale, shift, *details)
+        return conv(x, layer.kernel * scale, shift, *_details(layer), activation)
+    y = conv(x, layer.kernel * scale, shift, *_details(layer))
     y = y.add_(other) if y.dtype is other.dtype else y + other
     return y.relu_() if activation == "relu" else ACTIVATIONS[activation](y)

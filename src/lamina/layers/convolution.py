@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from lamina import activations, constraints, initializers, regularizers
+from lamina import constraints, initializers, regularizers
+from lamina.activations.fused import kernel_name
 from lamina.engine.abstract import Shape
 from lamina.engine.arguments import positive
 from lamina.errors import ArgumentError
@@ -105,7 +106,7 @@ class Convolution(BaseConvolution):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """The convolution, the bias, the activation."""
-        fused = activations.kernel_name(self.activation)
+        fused = kernel_name(self.activation)
         outputs = conv(
             inputs,
             self.kernel,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lamina import activations, constraints, dtypes, initializers, regularizers
+from lamina.activations.fused import kernel_name
 from lamina.engine.abstract import Shape, Spec
 from lamina.engine.arguments import positive
 from lamina.engine.layer import Layer
@@ -104,7 +105,7 @@ class Dense(Layer):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """The product, the bias, the activation."""
-        fused = activations.kernel_name(self.activation)
+        fused = kernel_name(self.activation)
         outputs = linear(inputs, self.kernel, self.bias, fused or "linear")
         return outputs if fused else self.activation(outputs)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lamina import activations
+from lamina.activations.fused import kernel_name
 from lamina.engine.rewrite import Found, Readers, hooked, unwatched
 from lamina.engine.symbolic import Node, Operation
 from lamina.kernels.conv import conv
@@ -158,7 +158,7 @@ class Groups:
         same = same and all(a.function is f for a, f in zip(lambdas, self.functions, strict=True))
         alike = same and all(_alike(layer, convolutions[0]) for layer in convolutions)
         fits = alike and (self.tail is None or self.tail.fits(after))
-        if not fits or hooked(layers) or not unwatched([*convolutions, *after], x):
+        if not fits or hooked([*lambdas, join]) or not unwatched([*convolutions, *after], x):
             cutters = iter(lambdas)
             pieces = [x[..., slice(*bounds)] if layer is None else next(cutters)(x) for layer, bounds in self.cuts]
             y = join([layer(piece) for layer, piece in zip(convolutions, pieces, strict=True)])
@@ -169,7 +169,7 @@ class Groups:
         # Side by side along the filters, which lie first in memory, and so does what comes out.
         kernel = torch.cat([layer.kernel.permute(3, 0, 1, 2) for layer in convolutions]).permute(1, 2, 3, 0)
         bias = torch.cat([layer.bias for layer in convolutions]) if first.use_bias else None
-        name = activations.kernel_name(first.activation)
+        name = kernel_name(first.activation)
         details = (first.strides, first.padding, "channels_last", first.dilation_rate, self.count)
         if self.tail is not None and name == "linear" and folds(after[0]):
             scale, shift = as_factor(after[0], bias)

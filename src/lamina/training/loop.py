@@ -68,6 +68,7 @@ class Trainer(Evaluation):
 
         Raises:
             UnknownNameError: a string names no optimizer, loss or metric; the message offers the nearest name.
+            ArgumentError: `jit_compile` is something else.
 
         Example:
             >>> from lamina.layers import Dense, Input
@@ -82,6 +83,13 @@ class Trainer(Evaluation):
         if auto_scale_loss and self.dtype_policy.name == "mixed_float16" and found is not None and not scaled:
             found = optimizer_package.LossScaleOptimizer(found)
         plan = Plan(loss, loss_weights, metrics, weighted_metrics)
+        if jit_compile not in (True, False, None, "auto"):
+            raise ArgumentError(
+                "compile() does not know this jit_compile.",
+                expected="True, False or 'auto'",
+                received=f"jit_compile={jit_compile!r}",
+                fix="leave it out: 'auto' measures which is faster",
+            )
         automatic = jit_compile == "auto" and not (run_eagerly or debug_nans)
         self._init_steps()
         self.__dict__.update(

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from lamina.engine.added import added_losses
+from lamina.engine.rewrite import hooked
 from lamina.layers.rnn import RNN
 from lamina.seeds import SeedGenerator
 from lamina.training.step import Steps, own_metrics
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def obstacle_to_compiling(model: Any) -> str | None:
@@ -52,10 +51,6 @@ def _has_generator(module: torch.nn.Module) -> bool:
     return any(isinstance(value, (SeedGenerator, torch.Generator)) for value in vars(module).values())
 
 
-def _has_hooks(module: torch.nn.Module) -> bool:
-    return any(getattr(module, hooks, None) for hooks in _HOOKS)
-
-
 def _keeps_metrics(module: torch.nn.Module) -> bool:
     """Whether there are metrics besides the mean loss, which a model keeps and its step updates."""
     return any(metric is not getattr(module, "_loss_tracker", None) for metric in own_metrics(module))
@@ -67,7 +62,7 @@ _REASONS: tuple[tuple[Callable[[torch.nn.Module], bool], str], ...] = (
         "is recurrent: it runs in one kernel of cuDNN, which a compiler takes apart, step by step",
     ),
     (_has_generator, "draws from a random generator of its own, whose state a recorded pass would not move"),
-    (_has_hooks, "has hooks, which a recorded pass would not call"),
+    (lambda module: hooked([module]), "has hooks, which a recorded pass would not call"),
     (_keeps_metrics, "keeps a metric, which a recorded pass would not update"),
 )
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from kernel_checks import Operators
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lamina.kernels.native.operator import operator, pulled_back
 
@@ -53,18 +53,6 @@ def toy() -> SimpleNamespace:
 @pytest.fixture(autouse=True)
 def no_calls_yet(toy: SimpleNamespace) -> None:
     toy.calls.clear()
-
-
-class Operators(TorchDispatchMode):
-    """The names of operators as they are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.append(func.name())
-        return func(*args, **(kwargs or {}))
 
 
 def pair() -> tuple[Tensor, Tensor]:
