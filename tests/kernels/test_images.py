@@ -517,3 +517,10 @@ def test_the_operator_keeps_torchs_rules(wanted, pool):
     arguments = (*given, None, None, shape, 1, wanted)
     found = torch.library.opcheck(torch.ops.lamina.convolution.default, arguments, test_utils=checks)
     assert set(found.values()) == {"SUCCESS"}
+
+
+def test_pooling_adds_no_residual():
+    x, kernel = torch.zeros(1, 8, 8, 3), torch.zeros(3, 3, 3, 4)
+    window = Window((1, 1), "valid", (2, 2), "linear")
+    with pytest.raises(NotImplementedError, match="adds no residual"):
+        convolution(x, kernel, None, window, residual=torch.zeros(1, 3, 3, 4))

@@ -186,3 +186,9 @@ def test_training_uses_the_scores_and_evaluation_the_probabilities(loss: str, st
     history = model.fit(data, labels, verbose=0).history
     assert history["loss"] == [pytest.approx(2000.0)]
     assert torch.isfinite(last.kernel).all() and not torch.equal(last.kernel, torch.eye(3))
+
+
+def test_an_ignored_class_that_is_a_class_counts_in_no_mean() -> None:
+    scores, labels = torch.randn(64, 5, requires_grad=True), torch.arange(64) % 5
+    found = losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)(labels, scores)
+    torch.testing.assert_close(found, torch.nn.functional.cross_entropy(scores, labels, ignore_index=0))

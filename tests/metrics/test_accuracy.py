@@ -60,3 +60,13 @@ WRONG: list[tuple[str, Any, Any, type[Exception], str]] = [
 def test_labels_of_another_form_are_refused(name: str, true: Any, pred: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         getattr(metrics, name)()(torch.zeros(true), torch.rand(pred))
+
+
+def test_predictions_changed_in_place_are_looked_at_again() -> None:
+    one_hot, predictions = torch.eye(3), torch.eye(3)
+    metric = metrics.CategoricalAccuracy()
+    metric.update_state(one_hot, predictions)
+    assert metric.result() == 1.0
+    metric.reset_state()
+    metric.update_state(one_hot, predictions.neg_())
+    assert metric.result() == 0.0

@@ -248,3 +248,18 @@ def test_a_list_of_callbacks_gets_what_it_lacks():
         (0, True): {"History"},
         (1, True): {"ProgbarLogger", "History"},
     }
+
+
+def test_weights_that_a_callback_changes_behind_torchs_back_are_used_at_once():
+    layer = layers.Dense(64, use_bias=False, kernel_initializer="ones")
+    model = lamina.Sequential([layers.Input((256,)), layer])
+    model.compile(loss="mse")
+    x, y = np.ones((128, 256), "float32"), np.full((128, 64), 256.0, "float32")
+
+    class Zero(Callback):
+        def on_test_batch_begin(self, batch, logs=None):
+            if batch == 1:
+                layer.kernel.data.zero_()
+
+    assert model.evaluate(x, y, batch_size=64, verbose=0) == 0.0
+    assert model.evaluate(x, y, batch_size=64, verbose=0, callbacks=[Zero()]) == 256.0**2 / 2
