@@ -53,7 +53,7 @@ def test_rows_of_a_functional_model_say_what_goes_where():
         ("sum", "Add", (None, 3), 0, ["h", "g"]),
         ("add", "add", (None, 3), 0, ["sum"]),
     ]
-    assert (report.name, report.class_name, report.total_params, report.total_bytes) == ("m", "Functional", 27, 108)
+    assert (report.name, report.class_name, report.total_params, report.params_bytes) == ("m", "Functional", 27, 108)
 
 
 def test_a_sequential_leaves_its_input_out():
@@ -111,7 +111,7 @@ def test_totals_are_the_sums_of_the_rows_and_of_torchs_count(kind):
     assert report.total_params == sum(row.num_params for row in report.rows) == model.count_params()
     assert report.total_params == report.trainable_params + report.non_trainable_params
     assert report.trainable_params == sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert report.total_bytes == 4 * report.total_params
+    assert report.params_bytes == 4 * report.total_params
     model.trainable = False
     frozen = measure(model)
     assert frozen.trainable_params == 0 and not any(row.trainable for row in frozen.rows if row.num_params)

@@ -1,5 +1,7 @@
 """Looking at models: what is in them, and what it costs."""
 
+from lamina.inspection.measuring import measure as measure
+from lamina.inspection.report import Failure as Failure
+from lamina.inspection.report import Link as Link
 from lamina.inspection.report import Report as Report
 from lamina.inspection.report import Row as Row
-from lamina.inspection.report import measure as measure

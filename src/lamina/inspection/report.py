@@ -1,49 +1,118 @@
-"""What a model consists of, measured: a row for each layer, and totals."""
+"""What a model consists of, as data: a row for each layer, links between rows, totals."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-
-from lamina import dtypes
 from lamina.engine import nest
-from lamina.engine.abstract import Spec, specs_of_shapes
-from lamina.engine.layer import Layer
-from lamina.engine.symbolic import SymbolicTensor
-from lamina.engine.torch_module import TorchModule
-from lamina.errors import NotBuiltError
+from lamina.errors import ArgumentError
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Link:
+    """One tensor that a row takes, said by the row that makes it.
+
+    Attributes:
+        name: that row's name.
+        row: its place in `Report.rows`.
+        call: which of the calls of its layer made the tensor, from 0.
+        tensor: which of the call's results it is, from 0.
+    """
+
+    name: str
+    row: int
+    call: int = 0
+    tensor: int = 0
 
 
 @dataclass
 class Row:
-    """One layer.
+    """One layer, or one torch function in a functional graph.
 
     Attributes:
         name: the layer's name.
-        class_name: its class.
-        output_shape: its output's shape, a nest of them, or `None` when it was not called.
-        num_params: the numbers in its weights.
+        class_name: its class, or the name of the function.
+        path: the names of the layers around it and its own, joined by `/`; no two layers share one.
+        depth: how many rows it is nested in.
+        parent: the place of the row right around it, or `None`.
+        call_shapes: for each call the shape of the output, `None` for an unknown size, or a nest of shapes; no
+            entry when the layer was not called.
+        input_shape: the shape of the first call's first argument, or a nest of shapes; `None` when not called.
+        dtype: of the first call's first result, such as `"float32"`.
+        num_params: the numbers in its weights, those of layers inside included.
         trainable: whether training changes them.
-        inputs: the names of the rows whose outputs it takes.
-        depth: how deep it is nested.
+        links: the tensors that it takes, in order, over all its calls.
+        results: the rows inside that make its results, in order, when those rows are listed.
+        flops: floating-point operations forward for one sample over all calls, as torch's `FlopCounterMode` counts.
+        activation_bytes: the memory of its outputs for one sample, over all calls.
+        activation: the name of its activation, or `None`.
+        config: its arguments as plain data.
+        failed: whether the run of the model ended in an error here.
     """
 
     name: str
     class_name: str
-    output_shape: Any
-    num_params: int
-    trainable: bool
-    inputs: list[str] = field(default_factory=list)
+    path: str = ""
     depth: int = 0
+    parent: int | None = None
+    call_shapes: list[Any] = field(default_factory=list)
+    input_shape: Any = None
+    dtype: str | None = None
+    num_params: int = 0
+    trainable: bool = True
+    links: list[Link] = field(default_factory=list)
+    results: list[Link] = field(default_factory=list)
+    flops: int = 0
+    activation_bytes: int = 0
+    activation: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of the output; a list with one for each call where they differ, `None` when it was not called."""
+        if not self.call_shapes:
+            return None
+        return self.call_shapes[0] if self.same_shapes else list(self.call_shapes)
+
+    @property
+    def same_shapes(self) -> bool:
+        """Whether all calls gave one shape."""
+        return all(shape == self.call_shapes[0] for shape in self.call_shapes)
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the rows whose outputs it takes."""
+        return [link.name for link in self.links]
+
+
+@dataclass
+class Failure:
+    """Why a model could not be run to its end.
+
+    Attributes:
+        where: the path of the layer that failed.
+        what: one sentence on what went wrong.
+        expected: what would have been right, or `None`.
+        received: what came, or `None`.
+        fix: one thing to do, or `None`.
+    """
+
+    where: str
+    what: str
+    expected: str | None = None
+    received: str | None = None
+    fix: str | None = None
 
 
 @dataclass
 class Report:
-    """A model's rows and totals.
+    """A model's rows and totals. Sizes are for one sample.
 
     Attributes:
         name: the model's name.
@@ -51,7 +120,11 @@ class Report:
         rows: a row for each layer.
         total_params: the numbers in all weights, each counted once.
         trainable_params: those that training changes.
-        total_bytes: the memory of all weights.
+        params_bytes: the memory of all weights.
+        input_bytes: the memory of the inputs.
+        optimizer_bytes: what the optimizer keeps, 0 for a model without one.
+        style: `"keras"`, or `"torch"` for a torch module, whose rows are its calls in the order in which they ended.
+        failure: why the run ended early, or `None`.
     """
 
     name: str
@@ -59,131 +132,115 @@ class Report:
     rows: list[Row]
     total_params: int
     trainable_params: int
-    total_bytes: int
+    params_bytes: int
+    input_bytes: int = 0
+    optimizer_bytes: int = 0
+    style: str = "keras"
+    failure: Failure | None = None
 
     @property
     def non_trainable_params(self) -> int:
         """The numbers that training leaves alone."""
         return self.total_params - self.trainable_params
 
+    @property
+    def forward_backward_bytes(self) -> int:
+        """The memory of all outputs and of as many gradients."""
+        return 2 * sum(row.activation_bytes for row in self.outermost())
 
-def measure(model: Any, expand_nested: bool = False) -> Report:
-    """Count weights and find shapes, without running the model or changing it.
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one sample's way forward."""
+        return sum(row.flops for row in self.outermost())
 
-    Args:
-        model: a built model.
-        expand_nested: whether the layers of models inside have rows too.
+    @property
+    def total_bytes(self) -> int:
+        """The memory of all of it."""
+        return self.input_bytes + self.forward_backward_bytes + self.params_bytes + self.optimizer_bytes
 
-    Returns:
-        The report.
+    @property
+    def input_mb(self) -> float:
+        """`input_bytes` in MiB."""
+        return self.input_bytes / MEBIBYTE
 
-    Raises:
-        NotBuiltError: the model does not know the shape of its input yet.
+    @property
+    def forward_backward_mb(self) -> float:
+        """`forward_backward_bytes` in MiB."""
+        return self.forward_backward_bytes / MEBIBYTE
 
-    Example:
-        >>> from lamina.layers import Dense, Input
-        >>> from lamina.models import Sequential
-        >>> report = measure(Sequential([Input((3,)), Dense(2, name="dense")]))
-        >>> report.rows[0].output_shape, report.total_params
-        ((None, 2), 8)
-    """
-    if not model.built:
-        raise NotBuiltError(
-            f"{type(model).__name__} {model.name!r} is not built, so there is nothing to show yet.",
-            expected="a model that knows the shape of its input",
-            received="no input shape yet",
-            fix="call model.build((None, ...)) with the shape of a batch, or fit it on data first",
-        )
-    weights = model.weights
-    return Report(
-        name=model.name,
-        class_name=type(model).__name__,
-        rows=list(_rows(model, expand_nested, 0)),
-        total_params=sum(w.numel() for w in weights),
-        trainable_params=sum(w.numel() for w in weights if w.requires_grad),
-        total_bytes=sum(w.numel() * w.element_size() for w in weights),
+    @property
+    def params_mb(self) -> float:
+        """`params_bytes` in MiB."""
+        return self.params_bytes / MEBIBYTE
+
+    @property
+    def optimizer_mb(self) -> float:
+        """`optimizer_bytes` in MiB."""
+        return self.optimizer_bytes / MEBIBYTE
+
+    @property
+    def total_mb(self) -> float:
+        """`total_bytes` in MiB."""
+        return self.total_bytes / MEBIBYTE
+
+    def outermost(self) -> Iterator[Row]:
+        """The rows that add up: in Keras's style those that are in no other, in torch's all, as each has its own."""
+        return (row for row in self.rows if self.style == "torch" or row.depth == 0)
+
+    def find(self, cls: Any = None, name: str | None = None, shape: Any = None) -> list[Row]:
+        """The rows of a class, name or output shape; with several of these, the rows that fit all.
+
+        Args:
+            cls: a class or its name.
+            name: a name or path, or a regular expression that fits all of it.
+            shape: an output shape; `None` or -1 fits any size.
+
+        Returns:
+            The rows in order; each says by `inputs` and `links` which tensors enter it.
+
+        Raises:
+            ArgumentError: `name` is no regular expression.
+
+        Example:
+            >>> from lamina import layers, inspection, Model
+            >>> x = layers.Input((4,), name="x")
+            >>> model = Model(x, layers.add([layers.Dense(4, name="a")(x), x]))
+            >>> [row.inputs for row in inspection.measure(model).find(cls="Add")]
+            [['a', 'x']]
+        """
+        wanted = getattr(cls, "__name__", cls)
+        try:
+            pattern = None if name is None else re.compile(name)
+        except re.error as error:
+            raise ArgumentError(
+                "This is no regular expression.",
+                received=f"name={name!r}: {error}",
+                fix="re.escape(name) fits it alone",
+            ) from error
+        return [
+            row
+            for row in self.rows
+            if (wanted is None or row.class_name == wanted)
+            and (pattern is None or name in (row.name, row.path) or pattern.fullmatch(row.name))
+            and (shape is None or any(_fits(shape, call) for call in row.call_shapes))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data, which JSON can carry."""
+        rows = [{**asdict(row), "output_shape": row.output_shape, "inputs": row.inputs} for row in self.rows]
+        totals = ("forward_backward_bytes", "total_bytes", "non_trainable_params", "flops")
+        return {**asdict(self), "rows": rows, **{name: getattr(self, name) for name in totals}}
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.class_name} {self.name!r}: {len(self.rows)} rows, {self.total_params:,} parameters>"
+
+
+def _fits(wanted: Any, shape: Any) -> bool:
+    """Whether one of the shapes in a nest is `wanted`."""
+    if nest.is_nest(shape) and not nest.is_shape(shape):
+        return any(_fits(wanted, member) for member in (shape.values() if isinstance(shape, dict) else shape))
+    return (
+        shape is not None
+        and len(shape) == len(wanted)
+        and all(w in (None, -1) or w == size for w, size in zip(wanted, shape, strict=True))
     )
-
-
-def _rows(model: Any, expand_nested: bool, depth: int) -> Iterator[Row]:
-    """A row for each layer of a model, and one for weights that are the model's own."""
-    graph = model.graph if isinstance(getattr(type(model), "graph", None), property) else None
-    shapes = {} if graph is not None else _called_shapes(model)
-    ops = graph.ops if graph is not None else model.layers
-    if graph is not None and hasattr(model, "_stack"):  # a Sequential leaves its Input out
-        ops = [op for op in ops if op.nodes and op.nodes[0].inputs]
-    members = {id(node) for node in graph.nodes} if graph is not None else set()
-    for op in ops:
-        if graph is not None:
-            nodes = [node for node in op.nodes if id(node) in members]
-            shape = nest.map_nest(_shape, nodes[0].outputs)
-            inputs = [t.node.op.name for node in nodes for t in node.inputs if t.node is not None]
-        else:
-            shape, inputs = shapes.get(id(_called_module(op))), []
-        if not isinstance(op, Layer):
-            yield Row(op.name, getattr(op.function, "__name__", "function"), shape, 0, False, inputs, depth)
-            continue
-        count = sum(w.numel() for w in op.weights)
-        trained = any(w.requires_grad for w in op.weights) if count else op.trainable
-        yield Row(op.name, type(_called_module(op)).__name__, shape, count, trained, inputs, depth)
-        if expand_nested and hasattr(op, "layers") and op.built:
-            yield from _rows(op, expand_nested, depth + 1)
-    own = [*model.parameters(recurse=False), *_kept_buffers(model)]
-    if own:
-        trained = any(weight.requires_grad for weight in own)
-        yield Row(model.name, "own weights", None, sum(weight.numel() for weight in own), trained, [], depth)
-
-
-def _kept_buffers(model: torch.nn.Module) -> list[torch.Tensor]:
-    """The buffers of `model` itself that count as weights."""
-    names = set(model.state_dict())
-    return [buffer for name, buffer in model.named_buffers(recurse=False) if name in names]
-
-
-def _called_module(layer: torch.nn.Module) -> torch.nn.Module:
-    """What runs when `layer` is called: a torch module in a subclassed model is called itself, not its wrapper."""
-    return layer.module if isinstance(layer, TorchModule) else layer
-
-
-def _shape(leaf: Any) -> Any:
-    return leaf.shape if isinstance(leaf, (SymbolicTensor, Spec)) else None
-
-
-def _called_shapes(model: Any) -> dict[int, Any]:
-    """The output shapes of a subclassed model's layers by id, from a run without memory."""
-    if model._build_shapes is None:
-        return {}
-
-    def run(inputs: Any) -> dict[int, Any]:
-        seen: dict[int, Any] = {}
-
-        def hook(module: torch.nn.Module, args: Any, output: Any) -> None:
-            seen[id(module)] = output
-
-        with _only_hook(model, hook):
-            model._run_abstractly(inputs)
-        return seen
-
-    try:
-        specs = specs_of_shapes(run, model._build_shapes, dtypes.torch_dtype(model.variable_dtype), model.home())
-    except Exception:  # such as a call that needs real data; the table then has no shapes
-        return {}
-    return nest.map_nest(_shape, specs)
-
-
-@contextmanager
-def _only_hook(model: Any, hook: Any) -> Iterator[None]:
-    """Call `hook` after each layer of `model`, and none of the hooks that are there."""
-    kept = [
-        (hooks, dict(hooks)) for part in model.modules() for hooks in (part._forward_hooks, part._forward_pre_hooks)
-    ]
-    for hooks, _ in kept:
-        hooks.clear()
-    handles = [_called_module(layer).register_forward_hook(hook) for layer in model.layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for hooks, before in kept:
-            hooks.update(before)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lamina.errors import unknown_name
-from lamina.inspection.report import Report, Row, measure
+from lamina.inspection.measuring import measure
+from lamina.inspection.report import Report, Row
 
 
 def print_summary(
@@ -106,7 +107,7 @@ def _table(report: Report, rows: list[Row], show_trainable: bool) -> Any:
 
 def _totals(report: Report) -> str:
     return (
-        f"Total params: {report.total_params:,} ({_size(report.total_bytes)})\n"
+        f"Total params: {report.total_params:,} ({_size(report.params_bytes)})\n"
         f"Trainable params: {report.trainable_params:,}\n"
         f"Non-trainable params: {report.non_trainable_params:,}"
     )
