@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from lamina.engine import nest
 from lamina.engine.abstract import Spec
 from lamina.engine.layer import Layer
 from lamina.engine.symbolic import SymbolicTensor
