@@ -181,7 +181,7 @@ def test_measuring_changes_nothing():
         handle.remove()
 
 
-def test_a_model_whose_call_needs_values_has_rows_without_shapes():
+def test_a_model_whose_call_needs_values_is_run_on_some():
     class Decides(Model):
         def __init__(self):
             super().__init__()
@@ -192,4 +192,4 @@ def test_a_model_whose_call_needs_values_has_rows_without_shapes():
 
     net = Decides()
     net(torch.ones(2, 4))
-    assert shapes(measure(net)) == {"dense": None} and measure(net).total_params == 10
+    assert shapes(measure(net)) == {"dense": (None, 2)} and measure(net).total_params == 10

@@ -119,7 +119,7 @@ class Layer(CallPath):
             input_shape: a shape with `None` for unknown sizes, or a nest of shapes.
         """
         if not self.built:
-            with _on_trial():
+            with on_trial():
                 copied = copy.deepcopy(self)
                 copied.build(input_shape)
                 return copied.compute_output_shape(input_shape)
@@ -252,7 +252,7 @@ _trial = _Trial()
 
 
 @contextmanager
-def _on_trial() -> Generator[None, None, None]:
+def on_trial() -> Generator[None, None, None]:
     """Take no automatic name and no random number from what comes after."""
     device = config.device()
     before, _trial.going_on = _trial.going_on, True

@@ -12,6 +12,7 @@ from lamina.engine.abstract import Spec
 from lamina.engine.layer import Layer
 from lamina.engine.symbolic import SymbolicTensor
 from lamina.engine.torch_module import TorchModule
+from lamina.engine.tracking import Container
 from lamina.inspection.report import Row
 
 
@@ -32,6 +33,52 @@ def row_of(layer: Layer) -> Row:
         activation=_activation(layer),
         config=_config(layer),
     )
+
+
+def row_of_module(module: torch.nn.Module, name: str, weights: list[torch.Tensor]) -> Row:
+    """A row for a torch module, without what only a call can tell.
+
+    Args:
+        module: the module.
+        name: what to call it.
+        weights: those that the row counts.
+    """
+    arguments = module.extra_repr()
+    trained = any(weight.requires_grad for weight in weights) if weights else True
+    return Row(
+        name,
+        type(module).__name__,
+        num_params=sum(weight.numel() for weight in weights),
+        trainable=trained,
+        config={"arguments": arguments} if arguments else {},
+    )
+
+
+def weights_of(module: torch.nn.Module, inside: bool = True) -> list[torch.Tensor]:
+    """The weights of a module, each once: those of lamina's layers as Keras counts them, else the Parameters.
+
+    Args:
+        module: the module.
+        inside: whether those of modules inside are wanted as well.
+    """
+    if inside and isinstance(module, Layer):
+        return module.weights
+    found: dict[int, torch.Tensor] = {}
+    for part in module.modules() if inside else (module,):
+        own: list[torch.Tensor] = list(part.parameters(recurse=False))
+        if isinstance(part, (Layer, Container)):
+            own += _kept_buffers(part)
+        found.update((id(weight), weight) for weight in own)
+    return list(found.values())
+
+
+def is_closed(module: torch.nn.Module) -> bool:
+    """Whether what a module is made of is not shown: that of lamina's own layers, unless they are models.
+
+    Args:
+        module: the module.
+    """
+    return isinstance(module, Layer) and type(module).__module__.startswith("lamina.layers.")
 
 
 def own_row(model: Layer) -> Row | None:
@@ -71,12 +118,15 @@ def called_module(layer: torch.nn.Module) -> torch.nn.Module:
 
 
 def opens(layer: Any) -> bool:
-    """Whether `layer` is a model with layers inside to show.
+    """Whether `layer` has layers inside to show.
 
     Args:
         layer: a layer or an operation.
     """
-    return isinstance(layer, Layer) and hasattr(layer, "layers") and layer.built
+    if not isinstance(layer, Layer) or not layer.built:
+        return False
+    module = called_module(layer)
+    return hasattr(layer, "layers") or (not is_closed(module) and next(module.children(), None) is not None)
 
 
 def shape_of(leaf: Any) -> Any:
@@ -97,10 +147,10 @@ def bytes_of(tensor: Any) -> int:
     return math.prod(1 if size is None else size for size in tensor.shape) * tensor.dtype.itemsize
 
 
-def _kept_buffers(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """The buffers of `model` itself that count as weights."""
-    names = set(model.state_dict())
-    return (buffer for name, buffer in model.named_buffers(recurse=False) if name in names)
+def _kept_buffers(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """The buffers of `module` itself that count as weights."""
+    left_out = module._non_persistent_buffers_set
+    return (buffer for name, buffer in module.named_buffers(recurse=False) if name not in left_out)
 
 
 def _activation(layer: Layer) -> str | None:

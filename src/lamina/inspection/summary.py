@@ -40,7 +40,7 @@ def print_summary(
         NotBuiltError: the model does not know the shape of its input yet.
         UnknownNameError: no layer has a name of `layer_range`.
     """
-    report = measure(model, expand_nested)
+    report = measure(model, expand_nested=expand_nested)
     from rich.console import Console
 
     rows = _in_range(report.rows, layer_range)
