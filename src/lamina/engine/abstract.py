@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -44,12 +44,33 @@ _RUNS = (_StandIns(1009, 5952), _StandIns(1013, 7104))
 
 _STAND_IN = re.compile(r"\b(?:" + "|".join(str(size) for run in _RUNS for size in run) + r")\b")
 _current: _StandIns | None = None
+_counts = 0
 _log = logging.getLogger(fake_tensor.__name__)
 
 
 def running() -> bool:
     """Whether an abstract run is going on."""
     return _current is not None
+
+
+def counts() -> int:
+    """How many times what runs now counts for whoever counts operations; 0 if nobody does."""
+    return _counts
+
+
+@contextlib.contextmanager
+def counted(times: int = 1) -> Generator[None, None, None]:
+    """Let somebody count what runs in here, as often as it would run with data.
+
+    Args:
+        times: for how many runs it stands, as one step stands for all steps of a sequence.
+    """
+    global _counts
+    before, _counts = _counts, max(1, _counts) * times
+    try:
+        yield
+    finally:
+        _counts = before
 
 
 def known_shape(tensor: Any) -> Shape:

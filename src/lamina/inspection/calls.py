@@ -23,7 +23,7 @@ from lamina.inspection.described import (
 )
 from lamina.inspection.report import Link, Row
 from lamina.inspection.running import Run
-from lamina.inspection.watching import Made
+from lamina.inspection.watching import GIVEN, Made
 
 _CONTAINERS = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
 
@@ -145,8 +145,9 @@ class CallRows(_Rows):
             row.links = self._links(calls[number].takes)
         rest = self._weights.pop(model, [])
         if rest:
-            self.rows.append(row_of_module(model, "", rest))
-            self.rows[-1].class_name = "own weights"
+            row = row_of_module(model, type(model).__name__, rest)
+            row.path, row.class_name, row.config = row.name, "own weights", {}
+            self.rows.append(row)
 
     def _row(self, number: int, names: Names) -> Row:
         module = self.run.calls[number].module
@@ -165,7 +166,7 @@ class CallRows(_Rows):
             made = waiting.pop()
             if made.call in self.places:
                 found[self.link(made, self.rows)] = None
-            else:
+            elif made.call != GIVEN:
                 waiting += reversed(self.run.calls[made.call].gives)
         return list(found)
 
@@ -205,6 +206,7 @@ class LayerRows(_Rows):
     def __init__(self, run: Run, rows: list[Row], model: Any, inside: int | None, expand_nested: bool) -> None:
         super().__init__(run)
         self._rows = rows
+        self._around = inside
         self._expand = expand_nested
         self._members: dict[torch.nn.Module, list[torch.nn.Module]] = {}
         for module, numbers in self.numbers.items():
@@ -215,7 +217,6 @@ class LayerRows(_Rows):
         self._append(model, inside)
         if len(rows) == start and model in self.numbers:  # it has nothing inside
             self._append_row(row_of_module(model, type(model).__name__, weights_of(model)), model, inside)
-        self._connect(inside)
 
     def _append(self, model: Any, inside: int | None) -> None:
         """Append the rows inside `model`."""
@@ -247,13 +248,14 @@ class LayerRows(_Rows):
         self._rows.append(row)
         return place
 
-    def _connect(self, inside: int | None) -> None:
+    def connect(self) -> None:
         """Say for each row which tensors it takes, and from which rows inside its results come."""
         rows = self._rows
-        outer = rows[inside].links if inside is not None else []
+        if self._around is not None:
+            rows[self._around].results = self._links(self.run.gives)
         for number, place in self.places.items():
             call = self.run.calls[number]
-            rows[place].links += self._links(call.takes) or ([] if call.takes else outer[:1])
+            rows[place].links += self._links(call.takes)
             if not rows[place].results:
                 inner = self._links(call.gives)
                 rows[place].results = [link for link in inner if _is_inside(rows, link.row, place)]
@@ -261,7 +263,11 @@ class LayerRows(_Rows):
     def _links(self, sources: tuple[Made, ...]) -> list[Link]:
         """Links to the rows behind tensors; behind those of a call without a row, to the row around it."""
         found: dict[Link, None] = {}
+        outer = [] if self._around is None else self._rows[self._around].links
         for made in sources:
+            if made.call == GIVEN:
+                found.update(dict.fromkeys(outer[made.tensor : made.tensor + 1]))
+                continue
             around = next((n for n in self.around(made.call) if n in self.places), None)
             if made.call in self.places:
                 found[self.link(made, self._rows)] = None

@@ -66,10 +66,17 @@ def _onednn_rnn(x: torch.Tensor, *others: Any) -> int:
     return 2 * math.prod(x.shape[:2]) * (others[0].numel() + others[1].numel())
 
 
+def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any) -> int:
+    """Of `(B, heads, T, size)`: each query with each key, and the weights with the values."""
+    pairs = math.prod(query.shape[:-1]) * key.shape[-2]
+    return 2 * pairs * (query.shape[-1] + value.shape[-1])
+
+
 _FORMULAS = {
     "lamina::product": _product,
     "lamina::convolution": _convolution,
     "lamina::sequence": _sequence,
     "lamina::recurrence": _recurrence,
     "aten::mkldnn_rnn_layer": _onednn_rnn,
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
 }

@@ -72,7 +72,9 @@ class GraphRows:
         return row
 
     def _flops(self, op: Any, node: Any, row: Row) -> int:
-        """The operations of one call for one sample; equal layers are counted once."""
+        """The operations of one call for one sample; layers of equal arguments are counted once, as are functions of
+        equal code.
+        """
         weights = () if isinstance(op, Operation) else tuple(weight.shape for weight in op.weights)
         key = (
             type(op),

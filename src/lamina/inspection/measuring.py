@@ -101,7 +101,7 @@ def _measure_by_running(model: Any, arguments: Arguments, settled: bool, expand_
         rows = CallRows(seen, patient, names).rows
     else:
         rows = []
-        LayerRows(seen, rows, patient, None, expand_nested)
+        LayerRows(seen, rows, patient, None, expand_nested).connect()
         own = own_row(patient) if isinstance(patient, Layer) else None
         rows += [own] if own else []
     report = _report(patient, rows, style, nest.flatten([attempt.args, attempt.kwargs]))
@@ -121,17 +121,20 @@ def patient_call(model: torch.nn.Module) -> Any:
 
 def _append_graph(rows: list[Row], model: Any, inside: int | None, expand_nested: bool) -> None:
     """The rows of a graph; what is no graph inside it is run on its own."""
+    waiting: list[LayerRows] = []
 
     def append_other(layer: Any, node: Any, place: int) -> None:
         seen = run(layer, layer._run_abstractly, list(modules_to_watch(layer)), node.args, node.kwargs, layer.home())
         start = len(rows)
-        LayerRows(seen, rows, layer, place, expand_nested)
+        waiting.append(LayerRows(seen, rows, layer, place, expand_nested))
         own = own_row(layer) if len(rows) > start else None
         if own is not None:
             put_inside(own, rows, place)
             rows.append(own)
 
     GraphRows(rows, model, expand_nested, append_other, inside)
+    for inner in waiting:  # now that the rows around them know what they take
+        inner.connect()
 
 
 def _check_inputs(model: Any, given: Arguments | None) -> None:
@@ -164,15 +167,16 @@ def _has_no_weights_yet(model: torch.nn.Module) -> bool:
 
 def _built_copy(model: torch.nn.Module, arguments: Arguments) -> torch.nn.Module:
     """A copy of `model` with its weights made, as far as that goes."""
+    lazy = [t for t in [*model.parameters(), *model.buffers()] if torch.nn.parameter.is_lazy(t)]
+    fresh = {id(t): type(t)(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in lazy}
     try:
-        copied = copy.deepcopy(model)
+        copied = copy.deepcopy(model, fresh)  # torch cannot copy a buffer that waits for its size
     except Exception as error:
         raise NotBuiltError(
             f"{type(model).__name__} has no weights yet and cannot be copied: {error}",
             fix="call it on a batch of data first",
         ) from error
     silence(copied)
-    lazy = any(torch.nn.parameter.is_lazy(p) for p in copied.parameters())
     run(copied, patient_call(copied), [], *arguments, keep=True, ways=("real",) if lazy else ("abstract", "real"))
     return copied
 

@@ -82,7 +82,7 @@ class _Kept:
         self._attributes = dict(module.__dict__)
         self._members = {name: _members(value) for name, value in self._attributes.items()}
         self._buffers = [
-            (buffer, buffer._version, buffer.detach().clone())
+            (buffer, buffer.detach().clone())
             for buffer in module._buffers.values()
             if isinstance(buffer, torch.Tensor) and not torch.nn.parameter.is_lazy(buffer)
         ]
@@ -97,8 +97,8 @@ class _Kept:
         for name, members in self._members.items():
             if members is not None:
                 _refill(self._attributes[name], members)
-        for buffer, version, value in self._buffers:
-            if buffer._version != version:
+        for buffer, value in self._buffers:
+            if not torch.equal(buffer, value):
                 buffer.copy_(value)
 
 

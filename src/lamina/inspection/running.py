@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from lamina.engine import nest
-from lamina.engine.abstract import Spec, abstract_call, map_arguments
+from lamina.engine.abstract import Spec, abstract_call, counted, map_arguments
 from lamina.inspection.quiet import same_random_numbers, unchanged
-from lamina.inspection.watching import Call, Seen, Watcher, tensors_in
+from lamina.inspection.watching import Call, Made, Seen, Watcher, tensors_in
 
 _BATCHES = (2, 3)  # of runs on real numbers
 
@@ -28,6 +28,8 @@ class Run:
         outside: the floating-point operations outside of all calls, in both runs.
         unfinished: the calls that an error ended, the outermost first.
         error: that error, or `None`.
+        gives: the results of calls from which those of the model come.
+        countable: whether operations can be counted: no size but the batch's is open.
     """
 
     calls: list[Call]
@@ -36,6 +38,8 @@ class Run:
     outside: tuple[int, int]
     unfinished: list[int]
     error: Exception | None
+    gives: tuple[Made, ...]
+    countable: bool
 
     def specs(self, number: int, what: str) -> Any:
         """The `inputs` or `outputs` of a call as a nest of `Spec`, with `None` for sizes that differ between runs.
@@ -66,8 +70,10 @@ class Run:
     def _of_one(self, first: int, second: int | None) -> int:
         """What was counted for two batch sizes, for a batch of one."""
         small, large = self.batches
+        if not self.countable:
+            return 0
         if second is None or small == large:
-            return first // max(1, small)
+            return first // small
         return max(0, round(first - (small - 1) * (second - first) / (large - small)))
 
 
@@ -94,16 +100,18 @@ def run(
             was before.
         ways: which ways of running it are tried in turn: `"abstract"`, which takes no memory, and `"real"`.
     """
+    leaves = nest.flatten([list(args), kwargs])
+    countable = not any(None in leaf.shape[1:] for leaf in leaves if hasattr(leaf, "shape"))
     runs: list[Watcher] = []
     batches: list[int] = []
 
     def watched(*given: Any, **named: Any) -> None:
         for module in model.modules():
             module.training = False
-        runs.append(Watcher(modules))
+        runs.append(Watcher(modules, tensors_in([given, named])))
         batches.append(next((t.shape[0] for t in tensors_in([given, named]) if t.dim()), 1))
-        with runs[-1].watching():
-            function(*given, **named)
+        with runs[-1].watching(), _no_shortcuts():
+            runs[-1].end_with(function(*given, **named))
 
     def guard() -> AbstractContextManager[None]:
         return same_random_numbers(model) if keep else unchanged(model)
@@ -111,9 +119,9 @@ def run(
     error: Exception | None = None
     if "abstract" in ways:
         try:
-            with guard(), torch.no_grad():
+            with guard(), torch.no_grad(), counted():
                 abstract_call(watched, _abstract(args), _abstract(kwargs), device)
-            return _run_of(runs, batches, None)
+            return _run_of(runs, batches, None, countable)
         except Exception as found:  # the model needs numbers to decide by, or it is wrong; real numbers show which
             error = found
     if "real" in ways:
@@ -123,13 +131,25 @@ def run(
             for batch in _BATCHES:
                 with guard(), torch.no_grad():
                     watched(*_real(args, batch, device), **_real(kwargs, batch, device))
-            return _run_of(runs, batches, None)
+            return _run_of(runs, batches, None, countable)
         except Exception as found:
             error = found if len(runs) == 1 else None
-    return _run_of(runs[:1], batches[:1], error)
+    return _run_of(runs[:1], batches[:1], error, countable)
 
 
-def _run_of(runs: list[Watcher], batches: list[int], error: Exception | None) -> Run:
+@contextmanager
+def _no_shortcuts() -> Iterator[None]:
+    """Let torch's attention run part by part, so that it can be watched and counted."""
+    mha = torch.backends.mha
+    before = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)
+
+
+def _run_of(runs: list[Watcher], batches: list[int], error: Exception | None, countable: bool) -> Run:
     """What one run saw, or two that agree on which modules were called."""
     first, second = runs[0], runs[-1]
     modules = [[call.module for call in watcher.calls] for watcher in (first, second)]
@@ -141,6 +161,8 @@ def _run_of(runs: list[Watcher], batches: list[int], error: Exception | None) ->
         (first.flops, second.flops),
         [] if error is None else first.unfinished,
         error,
+        first.gives,
+        countable,
     )
 
 

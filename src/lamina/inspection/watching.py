@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -11,14 +11,19 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lamina.engine import abstract
 from lamina.inspection.flops import flops_of
 
 
 class Made(NamedTuple):
-    """A tensor, by the call that made it and its place among that call's results."""
+    """A tensor, by the call that made it and its place among that call's results; `GIVEN` stands for no call."""
 
     call: int
     tensor: int
+
+
+GIVEN = -1
+"""In place of a call: the tensor is an argument of the model."""
 
 
 @dataclasses.dataclass
@@ -61,20 +66,25 @@ class Watcher(TorchDispatchMode):
 
     Args:
         modules: whose calls count.
+        given: the tensors among the model's arguments.
 
     Attributes:
         calls: the calls in the order in which they began.
         flops: the floating-point operations outside of all calls.
+        gives: the results of calls from which the model's own come.
     """
 
-    def __init__(self, modules: list[torch.nn.Module]) -> None:
+    def __init__(self, modules: list[torch.nn.Module], given: Iterable[torch.Tensor] = ()) -> None:
         super().__init__()
         self.calls: list[Call] = []
         self.flops = 0
+        self.gives: tuple[Made, ...] = ()
         self._modules = modules
         self._open: list[int] = []
         self._ended = 0
         self._sources: Any = WeakTensorKeyDictionary()
+        for place, tensor in enumerate(given):
+            self._sources[tensor] = (Made(GIVEN, place),)
         self._versions: dict[int, list[tuple[torch.Tensor, int]]] = {}
 
     @contextmanager
@@ -95,6 +105,14 @@ class Watcher(TorchDispatchMode):
     def unfinished(self) -> list[int]:
         """The calls that began and did not end, the outermost first."""
         return [number for number in self._open if self.calls[number].order is None]
+
+    def end_with(self, result: Any) -> None:
+        """Say what the model returned.
+
+        Args:
+            result: a nest of tensors.
+        """
+        self.gives = self._sources_of(tensors_in(result))
 
     def _begin(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         tensors = list(tensors_in([args, kwargs]))
@@ -125,7 +143,7 @@ class Watcher(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        flops = flops_of(func, args, kwargs or {}, result)
+        flops = flops_of(func, args, kwargs or {}, result) * max(1, abstract.counts())
         if self._open:
             self.calls[self._open[-1]].flops += flops
         else:

@@ -123,6 +123,9 @@ class RNN(Layer):
         if type(self).call is not RNN.call or not abstract.running():
             return super()._run(*args, **kwargs)
         x: torch.Tensor = args[0] if args else kwargs["sequences"]
+        if abstract.counts():
+            with abstract.counted(x.shape[1]):
+                self.cell(x[:, 0], self.get_initial_state(x.shape[0]))
         kind = dtypes.torch_dtype(self.compute_dtype)
         shapes: Any = self.compute_output_shape(tuple(x.shape))
         results = nest.map_shapes(lambda shape: torch.empty(shape, dtype=kind, device=x.device), shapes)  # type: ignore
