@@ -21,13 +21,15 @@ class Training:
             `"torch-compile"`, the same compiled.
         network: one of `NETWORKS`.
         precision: `"float32"`, or `"bfloat16"` for autocast to it.
+        device: where it is trained.
     """
 
-    def __init__(self, library: str, network: str, precision: str) -> None:
+    def __init__(self, library: str, network: str, precision: str, device: str = "cpu") -> None:
         self.workload = WORKLOADS[network]
         self.short = precision != "float32"
+        self.device = device
         quick = library != "torch"
-        self.module = NETWORKS[network]()
+        self.module = NETWORKS[network]().to(device)
         inputs, labels = samples(self.workload)
         # (N, H, W, C) to torch's (N, C, H, W)
         images = [torch.from_numpy(x).movedim(-1, 1) if x.ndim == 4 else torch.from_numpy(x) for x in inputs]
@@ -42,18 +44,18 @@ class Training:
 
     def outputs(self, rows: Any) -> tuple[Tensor, ...]:
         """The network's logits for some rows of the data."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.short):
-            found = self.call(*[x[rows] for x in self.inputs])
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.short):
+            found = self.call(*[x[rows].to(self.device) for x in self.inputs])
         return found if isinstance(found, tuple) else (found,)
 
     def fit(self) -> tuple[float, list[float]]:
         """One epoch; the loss and the accuracies."""
         self.module.train()
         order = torch.randperm(len(self.inputs[0]))
-        total, right = torch.zeros(()), torch.zeros(len(self.labels))
+        total, right = torch.zeros((), device=self.device), torch.zeros(len(self.labels), device=self.device)
         for rows in order.split(self.workload.batch):
             outputs = [y.float().flatten(0, -2) for y in self.outputs(rows)]
-            labels = [y[rows].flatten() for y in self.labels]
+            labels = [y[rows].flatten().to(self.device) for y in self.labels]
             loss = torch.stack([F.cross_entropy(y, t) for y, t in zip(outputs, labels, strict=True)]).sum()
             self.optimizer.zero_grad()
             loss.backward()
@@ -72,4 +74,4 @@ class Training:
                 [y.float().softmax(-1) for y in self.outputs(slice(first, first + self.workload.batch))]
                 for first in range(0, len(self.inputs[0]), self.workload.batch)
             ]
-            return [torch.cat(head).numpy() for head in zip(*parts, strict=True)]
+            return [torch.cat(head).cpu().numpy() for head in zip(*parts, strict=True)]
