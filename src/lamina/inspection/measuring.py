@@ -14,7 +14,8 @@ from lamina.engine.abstract import specs_of_shapes
 from lamina.errors import NotBuiltError
 from lamina.inspection.described import bytes_of, called_module, opens, own_row, put_inside, row_of, shape_of
 from lamina.inspection.graphs import GraphRows, is_graph
-from lamina.inspection.report import Report, Row
+from lamina.inspection.readable import Report
+from lamina.inspection.report import Row
 
 
 def measure(model: Any, expand_nested: bool = False) -> Report:
@@ -55,6 +56,7 @@ def measure(model: Any, expand_nested: bool = False) -> Report:
         total_params=sum(w.numel() for w in weights),
         trainable_params=sum(w.numel() for w in weights if w.requires_grad),
         params_bytes=sum(w.numel() * w.element_size() for w in weights),
+        trainable_bytes=sum(w.numel() * w.element_size() for w in weights if w.requires_grad),
         input_bytes=sum(bytes_of(tensor) for tensor in model.graph.input_list) if is_graph(model) else 0,
     )
 
