@@ -99,13 +99,14 @@ def totals_of(report: ReportData) -> list[tuple[str, str]]:
         parts = (
             ("input", report.input_bytes),
             ("forward/backward", report.forward_backward_bytes),
-            ("params", report.params_bytes),
             ("optimizer", report.optimizer_bytes),
+            ("total", report.total_bytes),
         )
         named = ", ".join(f"{name} {byte_text(count)}" for name, count in parts if count)
-        found.append(("Memory for one sample", f"{byte_text(report.total_bytes)} ({named})"))
+        found.append(("Memory for one sample", named))
     if report.flops:
-        found.append(("FLOPs for one sample", f"{report.flops:,} ({short_count(report.flops)})"))
+        short = f" ({short_count(report.flops)})" if report.flops >= 1e6 else ""
+        found.append(("FLOPs for one sample", f"{report.flops:,}{short}"))
     return found
 
 

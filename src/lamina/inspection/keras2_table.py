@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from lamina.engine import nest
-from lamina.inspection.columns import EXTRA, Shown, extra_columns
+from lamina.inspection.columns import EXTRA, Column, Shown, extra_columns
 from lamina.inspection.listing import FAILED, Line, Listing
+from lamina.inspection.positions import ends_of
 
 # Lengths and places of Keras 2.1.1.
 _CHAIN = (65, (0.45, 0.85, 1.0))
 _GRAPH = (98, (0.33, 0.55, 0.67, 1.0))
+_TRAINABLE = 11
 
 
 def keras2_lines(
@@ -27,11 +29,13 @@ def keras2_lines(
     """
     length, places = _CHAIN if listing.chain else _GRAPH
     length = line_length or length
-    places = list(positions or places)[: len(places)]
-    ends = [int(length * place) for place in places] if places[-1] <= 1 else [int(place) for place in places]
+    ends = ends_of(places if positions is None else positions, length, len(places))
     extra = extra_columns(shown)
-    ends += [ends[-1] + EXTRA * (place + 1) for place in range(len(extra))]
-    length += EXTRA * len(extra)
+    if shown.trainable:
+        extra[0] = Column("Trainable", lambda line: "Y" if _trained(listing, line) else "N")
+    for column in extra:
+        length += _TRAINABLE if column.title == "Trainable" else EXTRA
+        ends.append(length)
     titles = ["Layer (type)", "Output Shape", "Param #", *([] if listing.chain else ["Connected to"])]
     yield "_" * length, False
     yield _row([*titles, *(column.title for column in extra)], ends), False
@@ -58,6 +62,11 @@ def _depth(listing: Listing, line: Line) -> int:
     return 0 if listing.report.style == "torch" else line.depth
 
 
+def _trained(listing: Listing, line: Line) -> bool:
+    """Whether training changes a line's layers, or would if they had weights."""
+    return any(listing.report.rows[place].trainable for place in line.places)
+
+
 def _rules(depth: int, following: int | None, length: int) -> Iterator[str]:
     """What stands between a row and the next one, given the depth of each, or under the last."""
     after = following or 0
@@ -68,7 +77,7 @@ def _rules(depth: int, following: int | None, length: int) -> Iterator[str]:
         yield _between("|" * closed, "\u00af", length)
     if following is None:
         yield "=" * length
-    else:
+    elif after == depth:
         yield _between("|" * after, " " if after else "_", length)
 
 

@@ -205,9 +205,9 @@ class _Text:
         from rich.text import Text
 
         console.print(rich_table(self.listing, self.line_length or room, self.positions, self.shown))
-        console.print()
         for note in notes_of(self.listing):
             console.print(Text(note, style="italic"))
+        console.print()
         for name, text in totals_of(self.report):
             console.print(Text.assemble((f"{name}: ", "bold"), text))
         if self.report.failure is not None:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina.errors import ArgumentError
 from lamina.inspection.columns import EXTRA, Column, Shown, columns_of, extra_columns, title_of
 from lamina.inspection.listing import FAILED, Line, Listing
+from lamina.inspection.positions import LEAST, ends_of
 
 _INDENT = 2
 _GAP = 2
-_LEAST = 4
 
 
 def rich_table(
-    listing: Listing, line_length: int | None = None, positions: list[float] | None = None, shown: Shown | None = None
+    listing: Listing, line_length: int, positions: list[float] | None = None, shown: Shown | None = None
 ) -> Any:
     """A table of rich's, which folds what is too long for its column.
 
     Args:
         listing: what is shown.
-        line_length: what `positions` are parts of.
+        line_length: how long a line may be, and what `positions` are parts of.
         positions: where the columns end; by default each takes the width that it needs.
         shown: the columns on request.
 
@@ -33,7 +32,11 @@ def rich_table(
 
     shown = shown or Shown()
     columns = columns_of(listing, shown)
-    widths = None if positions is None else _widths(positions, line_length or 100, len(columns), shown)
+    if positions is None:
+        widths = _fitting(listing, columns, line_length)
+    else:
+        extra = len(extra_columns(shown))
+        widths = _widths(positions, line_length, len(columns) - extra, extra)
     table = Table(
         title=Text(title_of(listing.report), style="bold"),
         title_justify="left",
@@ -76,20 +79,41 @@ def _cell(column: Column, line: Line) -> Any:
     return Text(text, style="dim" if faint else "")
 
 
-def _widths(positions: list[float], line_length: int, count: int, shown: Shown) -> list[int]:
-    """The widths of columns that end at `positions`, a gap after each but the last."""
-    extra = len(extra_columns(shown))
-    places = list(positions)[: count - extra]
-    whole = bool(places) and places[-1] > 1
-    ends = [int(place) if whole else int(place * line_length) for place in places]
+def _fitting(listing: Listing, columns: list[Column], room: int) -> list[int] | None:
+    """Widths in which numbers and words stay whole and, if there is room, shapes too; `None` if all of it fits."""
+    from rich.cells import cell_len
+
+    indents = [0, *(_INDENT * line.depth for line in listing.lines)]
+    full, words = [0] * len(columns), [0] * len(columns)
+    for place, column in enumerate(columns):
+        for text, indent in zip([column.title, *map(column.cell, listing.lines)], indents, strict=True):
+            first = 0 if place else indent
+            full[place] = max(full[place], *(first + cell_len(part) for part in text.split("\n")))
+            words[place] = max(words[place], *(first + cell_len(part) for part in text.split() or [""]))
+    room -= _GAP * (len(columns) - 1)
+    if sum(full) <= room:
+        return None
+    least = [full[place] if column.right else min(words[place], room // 3) for place, column in enumerate(columns)]
+    if sum(least) + full[1] - least[1] <= room:
+        least[1] = full[1]
+    left = room - sum(least)
+    texts = sorted((place for place, column in enumerate(columns) if not column.right), key=lambda place: full[place])
+    for wanted in (words, full):
+        for place in texts:  # the narrow ones first, which need the least to have their rows on one line
+            more = max(0, min(left, wanted[place] - least[place]))
+            least[place], left = least[place] + more, left - more
+    while left < 0:
+        widest = max(texts, key=lambda place: least[place])
+        if least[widest] <= LEAST:
+            return None  # rich makes what it can of so little room
+        least[widest], left = least[widest] - 1, left + 1
+    return least
+
+
+def _widths(positions: list[float], line_length: int, count: int, extra: int) -> list[int]:
+    """The widths of `count` columns that end at `positions` with a gap after each, and of `extra` ones after them."""
+    ends = ends_of(positions, line_length, count)
     widths = [end - start - _GAP for start, end in zip([0, *ends], ends, strict=False)]
-    if widths and not extra:
+    if not extra:
         widths[-1] += _GAP
-    if len(places) < count - extra or min(widths, default=0) < _LEAST:
-        raise ArgumentError(
-            "These positions leave no room for the columns.",
-            expected=f"{count - extra} rising numbers, each at least {_LEAST + _GAP} characters after the one before",
-            received=f"positions={list(positions)} of a line of {line_length}",
-            fix="give a larger line_length, or leave positions out",
-        )
     return [*widths, *[EXTRA - _GAP] * extra]
