@@ -215,7 +215,7 @@ def _is_chain(rows: list[Row]) -> bool:
     linked = {row.parent for row in rows if row.links}  # of other models nobody knows the connections
     before: dict[int | None, int] = {}
     for place, row in enumerate(rows):
-        if not row.call_shapes or row.parent not in linked:
+        if not (row.call_shapes or row.failed) or row.parent not in linked:
             continue
         sources = [link.row for link in row.links]
         if row.parent in before:

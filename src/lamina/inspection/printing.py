@@ -21,7 +21,7 @@ from lamina.inspection.torch_table import torch_lines
 
 STYLES = ("keras", "keras2", "torch")
 _WIDTH = 100
-_LEAST_WIDTH = 20
+_LEAST_WIDTH = 40  # seven columns of four letters
 
 
 def print_report(
@@ -187,7 +187,7 @@ class _Text:
         from rich.console import Console
         from rich.text import Text
 
-        room = Console().width
+        room = max(Console().width, _LEAST_WIDTH)
         console = Console(width=self._width(room), highlight=False)
         if self.style == "keras":
             self._write(console, room)

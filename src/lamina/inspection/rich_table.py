@@ -10,6 +10,10 @@ from lamina.inspection.positions import LEAST, ends_of
 
 _INDENT = 2
 _GAP = 2
+_SHAPE = 1  # the column of shapes
+# What is left of shapes and names when a table is too wide, before numbers go over several lines too.
+_SHAPE_PART = 10
+_NAME_PART = 16
 
 
 def rich_table(
@@ -53,13 +57,16 @@ def rich_table(
             width=widths[place] if widths else None,
         )
     for line in listing.lines:
-        cells = [_layer_cell(line), *(_cell(column, line) for column in columns[1:])]
+        cells = [
+            _layer_cell(line, widths[0] // 2 if widths else None),
+            *(_cell(column, line) for column in columns[1:]),
+        ]
         table.add_row(*cells, style="bold red" if line.failed else None)
     return table
 
 
-def _layer_cell(line: Line) -> Any:
-    """The name and the class, indented by depth also where they go over several lines."""
+def _layer_cell(line: Line, most: int | None) -> Any:
+    """The name and the class, indented by depth, at most so far, also where they go over several lines."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -67,7 +74,8 @@ def _layer_cell(line: Line) -> Any:
         text = Text(line.label, style="italic cyan")
     else:
         text = Text.assemble(line.label, (f" ({line.class_name})", "" if line.failed else "cyan"))
-    return Padding(text, (0, 0, 0, _INDENT * line.depth)) if line.depth else text
+    indent = _INDENT * line.depth if most is None else min(_INDENT * line.depth, most)
+    return Padding(text, (0, 0, 0, indent)) if indent else text
 
 
 def _cell(column: Column, line: Line) -> Any:
@@ -80,7 +88,32 @@ def _cell(column: Column, line: Line) -> Any:
 
 
 def _fitting(listing: Listing, columns: list[Column], room: int) -> list[int] | None:
-    """Widths in which numbers and words stay whole and, if there is room, shapes too; `None` if all of it fits."""
+    """Widths in which numbers, names and shapes stay whole as far as there is room; `None` if all of it fits."""
+    room -= _GAP * (len(columns) - 1)
+    full, words = _needs(listing, columns)
+    if sum(full) <= room:
+        return None
+    names = [place for place, column in enumerate(columns) if column.title in ("Layer (type)", "Connected to")]
+    widths = list(full)
+    widths[_SHAPE] = min(full[_SHAPE], _SHAPE_PART)
+    for place in names:
+        widths[place] = min(words[place], _NAME_PART)
+    flexible = [*names, _SHAPE]
+    left = room - sum(widths)
+    while left < 0:
+        if all(widths[place] <= LEAST for place in flexible):
+            flexible = list(range(len(widths)))
+        widest = max(flexible, key=lambda place: widths[place])
+        widths[widest], left = widths[widest] - 1, left + 1
+    narrow_first = sorted(names, key=lambda place: full[place])
+    for place, wanted in [(_SHAPE, full), *((name, words) for name in names), *((name, full) for name in narrow_first)]:
+        more = min(left, max(0, wanted[place] - widths[place]))
+        widths[place], left = widths[place] + more, left - more
+    return widths
+
+
+def _needs(listing: Listing, columns: list[Column]) -> tuple[list[int], list[int]]:
+    """For each column the width in which nothing is folded, and that in which no word is."""
     from rich.cells import cell_len
 
     indents = [0, *(_INDENT * line.depth for line in listing.lines)]
@@ -90,24 +123,7 @@ def _fitting(listing: Listing, columns: list[Column], room: int) -> list[int] | 
             first = 0 if place else indent
             full[place] = max(full[place], *(first + cell_len(part) for part in text.split("\n")))
             words[place] = max(words[place], *(first + cell_len(part) for part in text.split() or [""]))
-    room -= _GAP * (len(columns) - 1)
-    if sum(full) <= room:
-        return None
-    least = [full[place] if column.right else min(words[place], room // 3) for place, column in enumerate(columns)]
-    if sum(least) + full[1] - least[1] <= room:
-        least[1] = full[1]
-    left = room - sum(least)
-    texts = sorted((place for place, column in enumerate(columns) if not column.right), key=lambda place: full[place])
-    for wanted in (words, full):
-        for place in texts:  # the narrow ones first, which need the least to have their rows on one line
-            more = max(0, min(left, wanted[place] - least[place]))
-            least[place], left = least[place] + more, left - more
-    while left < 0:
-        widest = max(texts, key=lambda place: least[place])
-        if least[widest] <= LEAST:
-            return None  # rich makes what it can of so little room
-        least[widest], left = least[widest] - 1, left + 1
-    return least
+    return full, words
 
 
 def _widths(positions: list[float], line_length: int, count: int, extra: int) -> list[int]:
