@@ -35,7 +35,7 @@ def summary(model: Any, input_size: Any = None, input_data: Any = None, **option
     """
     if not hasattr(model, "built"):
         raise NotBuiltError(
-            f"A {type(model).__name__} does not know the shape of its input.",
+            f"{type(model).__name__} does not know the shape of its input.",
             expected="input_size, the shape of one sample, or input_data",
             fix="pass input_size=(3, 32, 32), say",
         )
