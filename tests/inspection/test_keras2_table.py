@@ -77,6 +77,27 @@ def test_rows_and_borders_are_those_of_tf_keras(name):
     assert borders == their_borders
 
 
+def test_a_border_is_all_that_stands_after_a_model():
+    lines = [line.rstrip() for line in printed(NETWORKS["nested"](lamina), expand_nested=True, line_length=60)]
+    place = next(place for place, line in enumerate(lines) if line.startswith("| inner_sum"))
+    assert lines[place - 3 : place + 4] == [
+        "||" + "\u00af" * 56 + "||",
+        "|| core_dense (Den (None, 4)     20     y[0][0]           ||",
+        "|" + "\u00af" * 58 + "|",
+        "| inner_sum (Add)  (None, 4)     0      core[0][0]         |",
+        "|                                       y[0][0]            |",
+        "\u00af" * 60,
+        "outer_sum (Add)    (None, 4)     0      chain[0][0]",
+    ]
+
+
+def test_a_report_in_torchs_style_has_no_borders():
+    rows = [Row("a", "Linear", call_shapes=[(None, 4)], depth=2), Row("b", "Block", call_shapes=[(None, 4)], depth=1)]
+    lines = printed(Report("m", "Net", rows, 0, 0, 0, style="torch"))
+    assert [line.split("  ")[0] for line in lines[3:6:2]] == ["a (Linear)", "b (Block)"]
+    assert "|" not in "".join(lines)
+
+
 def test_titles_on_request_stand_where_tf_keras_has_them():
     recorded = golden("tf_keras", "nested")
     lines = printed(NETWORKS["nested"](lamina), line_length=240, show_trainable=True)

@@ -166,6 +166,14 @@ def test_a_graph_with_branches_is_none():
     assert is_chain(Model(x, Dense(2)(branched(x))), expand_nested=False)
 
 
+def test_a_sequential_is_a_chain_whatever_is_in_it():
+    report = chained(2)
+    report.rows[1].links.append(Link("r1", 1))
+    assert not list_lines(report).chain
+    report.class_name = "Sequential"
+    assert list_lines(report).chain
+
+
 def test_nothing_is_said_of_connections_that_nobody_knows():
     report = chained(3)
     for row in report.rows:

@@ -127,6 +127,26 @@ def test_words_and_shapes_stay_whole_where_there_is_room():
     assert table[5].strip().startswith("(Conv2D)")
 
 
+def test_a_table_without_room_for_all_folds_names_and_shapes_before_numbers():
+    rows = [
+        Row("max_pooling2d_12", "MaxPooling2D", call_shapes=[(None, 14, 14, 512)], activation_bytes=401_408,
+            links=[Link("conv2d_12", 1)]),
+        Row("conv2d_12", "Conv2D", call_shapes=[(None, 30, 30, 16)], num_params=2_359_808, flops=924_844_032,
+            links=[Link("max_pooling2d_12", 0), Link("add", 0)]),
+    ]  # fmt: skip
+    options = {"show_trainable": True, "show_flops": True, "show_memory": True}
+    table, _ = table_and_rest(report_text(Report("n", "Net", rows, 0, 0, 0), line_length=88, **options))
+    assert table[1:] == [
+        "                  Output",
+        "Layer (type)      shape          Params  Connected to       Trained     FLOPs     Memory",
+        "─" * 88,
+        "max_pooling2d_12  (None, 14,          0  conv2d_12                          -  392.00 KB",
+        "(MaxPooling2D)    14, 512)",
+        "conv2d_12         (None, 30,  2,359,808  max_pooling2d_12,  yes      924.84 M          -",
+        "(Conv2D)          30, 16)                add",
+    ]
+
+
 def test_positions_place_the_columns():
     for positions in ([0.3, 0.6, 0.75, 1.0], [36, 72, 90, 120]):
         table, _ = table_and_rest(report_text(report(), line_length=120, positions=positions))
@@ -257,9 +277,15 @@ def test_a_notebook_shows_a_table_once(notebook, capsys):
     assert repr(shown) == report_text(report(), show_flops=True)
 
 
-def test_a_notebook_shows_the_styles_with_rules_as_text(notebook, capsys):
-    print_report(report(), style="keras2")
-    assert notebook == [] and capsys.readouterr().out == report_text(report(), style="keras2") + "\n"
+def test_a_notebook_shows_the_styles_with_rules_as_text(notebook, output):
+    text = output(failed(), Stream(terminal=True), style="keras2")
+    assert notebook == [] and text == report_text(failed(), style="keras2") + "\n"
+
+
+def test_rich_shows_nothing_in_a_notebook_by_itself(notebook, monkeypatch):
+    expected = report_text(report())
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert report_text(report()) == expected and notebook == []
 
 
 def test_a_report_as_text_is_its_table():

@@ -118,12 +118,12 @@ def called_on_two_shapes(k: Any) -> Any:
 
 def nested(k: Any) -> Any:
     """A chain and a graph in a graph, and in that graph another model."""
-    chain = k.Sequential([k.layers.Input((4,)), k.layers.Dense(8, name="up"), k.layers.Dense(4, name="down")])
+    dense = [k.layers.Dense(8, name="up"), k.layers.Dense(4, name="down")]
+    chain = k.Sequential([k.layers.Input((4,)), *dense], name="chain")
     y = k.layers.Input((4,), name="y")
     core = k.Sequential([k.layers.Input((4,)), k.layers.Dense(4, name="core_dense")], name="core")
     inner = k.Model(y, k.layers.add([core(y), y], name="inner_sum"), name="inner")
     inner.trainable = False
-    chain = k.Sequential([k.layers.Input((4,)), *chain.layers], name="chain")
     x = k.layers.Input((4,), name="x")
     return k.Model(x, k.layers.add([chain(x), inner(x)], name="outer_sum"))
 

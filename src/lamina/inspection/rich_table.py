@@ -13,7 +13,7 @@ _GAP = 2
 _SHAPE = 1  # the column of shapes
 # What is left of shapes and names when a table is too wide, before numbers go over several lines too.
 _SHAPE_PART = 10
-_NAME_PART = 16
+_NAME_PART = 18
 
 
 def rich_table(
