@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lamina.engine.spec import InputSpec
     from lamina.engine.symbolic import SymbolicTensor
     from lamina.initializers import Initializer
+    from lamina.inspection import summary
     from lamina.layers import Input
     from lamina.losses import Loss
     from lamina.metrics import Metric
@@ -77,6 +78,7 @@ _OBJECTS = {
     "Optimizer": "lamina.optimizers",
     "Sequential": "lamina.models",
     "SymbolicTensor": "lamina.engine.symbolic",
+    "summary": "lamina.inspection",
 }
 
 __all__ = [*_PACKAGES, *_OBJECTS, "__version__"]

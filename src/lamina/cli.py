@@ -1,4 +1,4 @@
-"""The command line: `lamina train`."""
+"""The command line: `lamina train`, `lamina summary`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lamina import __version__
-from lamina.commands import train
+from lamina.commands import summary, train
 from lamina.errors import LaminaError
 
 
@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those after the program's name; by default the process's own.
 
     Returns:
-        The exit status: 0, 2 for a mistake in the arguments or the data, 130 after Ctrl-C, except that training which
-        is stopped so ends well, and what was done is written.
+        The exit status: 0, 2 for a mistake in the arguments, the data or the model that is looked at, 130 after Ctrl-C,
+        except that training which is stopped so ends well, and what was done is written.
 
     Example:
         >>> main(["train", "--data", "no/such/folder"])
@@ -41,19 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"lamina {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train.add_parser(commands)
+    summary.add_parser(commands)
     try:
         given = parser.parse_args(arguments)
     except SystemExit as stop:  # help, version, or a mistake that has been reported
         return int(stop.code or 0)
     try:
-        given.run(given)
+        status = given.run(given)
     except (LaminaError, OSError, MemoryError) as error:
         sys.stderr.write(f"lamina {given.command}: {_one_line(error)}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"lamina {given.command}: interrupted\n")
         return 130
-    return 0
+    return status or 0
 
 
 def _one_line(error: BaseException) -> str:

@@ -279,7 +279,7 @@ def choose(file: TextIO | None, verbose: int) -> Lines | Bar | Notebook:
     """
     target = sys.stdout if file is None else file
     if verbose == 1:
-        if target is sys.stdout and _in_notebook():
+        if target is sys.stdout and in_notebook():
             return Notebook()
         if _is_terminal(target):
             return Bar(target)
@@ -292,7 +292,7 @@ def _is_terminal(file: Any) -> bool:
     return isatty is not None and isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether this process is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None

@@ -21,7 +21,7 @@ from lamina.inspection.described import (
     shape_of,
     weights_of,
 )
-from lamina.inspection.report import Link, Row
+from lamina.inspection.report import OWN_WEIGHTS, Link, Row
 from lamina.inspection.running import Run
 from lamina.inspection.watching import GIVEN, Made
 
@@ -146,7 +146,7 @@ class CallRows(_Rows):
         rest = self._weights.pop(model, [])
         if rest:
             row = row_of_module(model, type(model).__name__, rest)
-            row.path, row.class_name, row.config = row.name, "own weights", {}
+            row.path, row.class_name, row.config = row.name, OWN_WEIGHTS, {}
             self.rows.append(row)
 
     def _row(self, number: int, names: Names) -> Row:

@@ -13,7 +13,7 @@ from lamina.engine.layer import Layer
 from lamina.engine.symbolic import SymbolicTensor
 from lamina.engine.torch_module import TorchModule
 from lamina.engine.tracking import Container
-from lamina.inspection.report import Row
+from lamina.inspection.report import OWN_WEIGHTS, Row
 
 
 def row_of(layer: Layer) -> Row:
@@ -91,7 +91,7 @@ def own_row(model: Layer) -> Row | None:
     if not own:
         return None
     count = sum(weight.numel() for weight in own)
-    return Row(model.name, "own weights", num_params=count, trainable=any(weight.requires_grad for weight in own))
+    return Row(model.name, OWN_WEIGHTS, num_params=count, trainable=any(weight.requires_grad for weight in own))
 
 
 def put_inside(row: Row, rows: list[Row], inside: int | None) -> None:

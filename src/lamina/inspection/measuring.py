@@ -16,7 +16,8 @@ from lamina.inspection.described import bytes_of, own_row, put_inside, shape_of,
 from lamina.inspection.graphs import GraphRows, is_graph
 from lamina.inspection.inputs import Arguments, arguments_of, as_whole_numbers, known_arguments
 from lamina.inspection.quiet import silence
-from lamina.inspection.report import Report, Row
+from lamina.inspection.readable import Report
+from lamina.inspection.report import Row
 from lamina.inspection.running import Run, run
 
 
@@ -191,6 +192,7 @@ def _report(model: Any, rows: list[Row], style: str, inputs: list[Any]) -> Repor
         total_params=sum(w.numel() for w in weights),
         trainable_params=sum(w.numel() for w in weights if w.requires_grad),
         params_bytes=sum(w.numel() * w.element_size() for w in weights),
+        trainable_bytes=sum(w.numel() * w.element_size() for w in weights if w.requires_grad),
         input_bytes=sum(bytes_of(leaf) for leaf in inputs if hasattr(leaf, "dtype")),
         optimizer_bytes=_optimizer_bytes(model),
         style=style,

@@ -11,6 +11,8 @@ from lamina.engine import nest
 from lamina.errors import ArgumentError
 
 MEBIBYTE = 2**20
+OWN_WEIGHTS = "own weights"
+"""What stands for a class in the row of a model's own weights, which no layer holds and no call makes."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class Failure:
 
 
 @dataclass
-class Report:
-    """A model's rows and totals. Sizes are for one sample.
+class ReportData:
+    """A model's rows and totals. Sizes are for one sample. `Report` adds the forms in which it can be read.
 
     Attributes:
         name: the model's name.
@@ -121,6 +123,7 @@ class Report:
         total_params: the numbers in all weights, each counted once.
         trainable_params: those that training changes.
         params_bytes: the memory of all weights.
+        trainable_bytes: the memory of those that training changes, or `None` if nobody counted.
         input_bytes: the memory of the inputs.
         optimizer_bytes: what the optimizer keeps, 0 for a model without one.
         style: `"keras"`, or `"torch"` for a torch module, whose rows are its calls in the order in which they ended.
@@ -137,6 +140,7 @@ class Report:
     optimizer_bytes: int = 0
     style: str = "keras"
     failure: Failure | None = None
+    trainable_bytes: int | None = None
 
     @property
     def non_trainable_params(self) -> int:

@@ -1,122 +1,84 @@
-"""A report as a table."""
+"""From a model to its table in one call."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
 from collections.abc import Callable
 from typing import Any
 
-from lamina.errors import unknown_name
 from lamina.inspection.measuring import measure
-from lamina.inspection.report import Report, Row
+from lamina.inspection.printing import print_report
+from lamina.inspection.readable import Report
 
 
-def print_summary(
+def summary(
     model: Any,
+    input_size: Any = None,
+    input_data: Any = None,
+    *,
     line_length: int | None = None,
     positions: list[float] | None = None,
     print_fn: Callable[[str], Any] | None = None,
     expand_nested: bool = False,
     show_trainable: bool = False,
     layer_range: tuple[str, str] | None = None,
+    style: str | None = None,
+    fold: bool | None = None,
+    show_flops: bool = False,
+    show_memory: bool = False,
+    dtypes: Any = None,
 ) -> Report:
-    """Print a model's layers, their output shapes and numbers of weights.
+    """Print a model's layers, their output shapes and numbers of weights, without changing the model.
 
     Args:
-        model: a built model.
+        model: any torch module.
+        input_size: the shape of one sample; a list or dict of shapes. Not needed for a built model of lamina.
+        input_data: a batch in place of `input_size`.
         line_length: the width of the table in characters; by default what the terminal has, or 100.
-        positions: accepted for Keras's sake; columns take the width that they need.
+        positions: where columns end, as shares of the width or in characters.
         print_fn: takes the text in place of standard output.
-        expand_nested: whether the layers of models inside have rows too.
+        expand_nested: whether the layers inside layers have rows too.
         show_trainable: whether a column says which layers are trained.
         layer_range: the names of the first and last layer to show, or regular expressions for them.
+        style: `"keras"`, `"keras2"` for the tables of Keras 2, or `"torch"` for those of torchsummary; by default that
+            to which the model belongs.
+        fold: whether repeated structure has one row; by default in tables of more than 60 rows.
+        show_flops: whether a column counts floating-point operations.
+        show_memory: whether a column counts the memory of outputs.
+        dtypes: of inputs that only have a size: a dtype, or a list of one for each.
 
     Returns:
-        The report behind the table.
+        The report behind the table. If the model could not be run, the table ends where it failed, with what to do
+        below it, and `report.failure` holds that.
 
     Raises:
-        NotBuiltError: the model does not know the shape of its input yet.
-        UnknownNameError: no layer has a name of `layer_range`.
+        ArgumentError: `model` is no module, or a torch module without an input size.
+        NotBuiltError: a model of lamina does not know the shape of its input yet.
+        UnknownNameError: no layer has a name of `layer_range`, or there is no such style.
+
+    Example:
+        >>> import torch
+        >>> report = summary(torch.nn.Linear(3, 2), (3,), print_fn=lambda text: None)
+        >>> report.total_params, report.rows[0].output_shape
+        (8, (None, 2))
     """
-    report = measure(model, expand_nested=expand_nested)
-    from rich.console import Console
-
-    rows = _in_range(report.rows, layer_range)
-    if print_fn is None:
-        console = Console(width=line_length)
-        console.print(_table(report, rows, show_trainable))
-        console.print(_totals(report), highlight=False)
-    else:
-        text = io.StringIO()
-        console = Console(file=text, width=line_length or 100, color_system=None, force_terminal=False)
-        console.print(_table(report, rows, show_trainable))
-        console.print(_totals(report), highlight=False)
-        print_fn(text.getvalue().rstrip("\n"))
-    return report
-
-
-def _in_range(rows: list[Row], layer_range: tuple[str, str] | None) -> list[Row]:
-    """The rows from one layer to another."""
-    if layer_range is None:
-        return rows
-    first, last = (_place(rows, pattern) for pattern in layer_range)
-    return rows[min(first[0], last[0]) : max(first[-1], last[-1]) + 1]
-
-
-def _place(rows: list[Row], pattern: str) -> list[int]:
-    """Where the rows are whose names match."""
-    names = [row.name for row in rows]
-    found = [place for place, name in enumerate(names) if name == pattern]
-    with contextlib.suppress(re.error):
-        found = found or [place for place, name in enumerate(names) if re.match(pattern, name)]
-    if not found:
-        raise unknown_name("layer", pattern, names)
-    return found
-
-
-def _table(report: Report, rows: list[Row], show_trainable: bool) -> Any:
-    """The rows as a table of rich's; graphs that are not a chain have a column of connections."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=f"{report.class_name}: {report.name}", box=box.SIMPLE_HEAD, title_justify="left", expand=False)
-    table.add_column("Layer (type)", overflow="fold")
-    table.add_column("Output shape", overflow="fold")
-    table.add_column("Params", justify="right")
-    chain = all(row.inputs in ([], [before.name]) for before, row in zip(rows, rows[1:], strict=False))
-    if not chain:
-        table.add_column("Connected to", overflow="fold")
-    if show_trainable:
-        table.add_column("Trained")
-    for row in rows:
-        cells = [
-            Text("  " * row.depth + f"{row.name} ({row.class_name})"),
-            Text("not called" if row.output_shape is None else str(row.output_shape)),
-            Text(f"{row.num_params:,}"),
-        ]
-        if not chain:
-            cells.append(Text(", ".join(row.inputs)))
-        if show_trainable:
-            cells.append(Text("" if not row.num_params else "yes" if row.trainable else "no"))
-        table.add_row(*cells)
-    return table
-
-
-def _totals(report: Report) -> str:
-    return (
-        f"Total params: {report.total_params:,} ({_size(report.params_bytes)})\n"
-        f"Trainable params: {report.trainable_params:,}\n"
-        f"Non-trainable params: {report.non_trainable_params:,}"
+    report = measure(
+        model,
+        input_size,
+        input_data,
+        expand_nested=expand_nested,
+        style=None if style is None else "torch" if style == "torch" else "keras",
+        dtypes=dtypes,
     )
-
-
-def _size(count: float) -> str:
-    """A number of bytes in a readable unit."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1024:
-            return f"{count:.2f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GB"
+    print_report(
+        report,
+        line_length=line_length,
+        positions=positions,
+        print_fn=print_fn,
+        show_trainable=show_trainable,
+        layer_range=layer_range,
+        style=style,
+        fold=fold,
+        show_flops=show_flops,
+        show_memory=show_memory,
+    )
+    return report

@@ -14,7 +14,7 @@ from lamina.engine.layer import Layer
 from lamina.engine.torch_module import as_layer
 from lamina.engine.tracking import Container
 from lamina.errors import ArgumentError, GraphError, LaminaError, NotBuiltError, unknown_name
-from lamina.inspection.summary import print_summary
+from lamina.inspection.summary import summary
 from lamina.registry import LAYERS
 from lamina.saving.tensors import load_weights, save_weights
 from lamina.training.loop import Trainer
@@ -216,16 +216,43 @@ class Model(Trainer, Layer):
         """
         load_weights(self, filepath)
 
-    def summary(self, **kwargs: Any) -> Any:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: list[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: tuple[str, str] | None = None,
+        **options: Any,
+    ) -> Any:
         """Print the layers with their output shapes and numbers of weights.
 
         Args:
-            **kwargs: see `lamina.summary`.
+            line_length: the width of the table in characters.
+            positions: where columns end, as shares of the width or in characters.
+            print_fn: takes the text in place of standard output.
+            expand_nested: whether the layers inside layers have rows too.
+            show_trainable: whether a column says which layers are trained.
+            layer_range: the names of the first and last layer to show.
+            **options: what else `lamina.summary` takes, such as `style`, `fold`, `show_flops` and `input_size`.
+
+        Returns:
+            The `Report` behind the table.
 
         Raises:
             NotBuiltError: the model does not know the shape of its input yet.
         """
-        return print_summary(self, **kwargs)
+        return summary(
+            self,
+            line_length=line_length,
+            positions=positions,
+            print_fn=print_fn,
+            expand_nested=expand_nested,
+            show_trainable=show_trainable,
+            layer_range=layer_range,
+            **options,
+        )
 
 
 def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -1,0 +1,131 @@
+"""`lamina summary`: a model's table, from a script, a module or a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from typing import Any
+
+from lamina.commands.target import FORMS, load_target
+from lamina.errors import ArgumentError, NotBuiltError
+from lamina.inspection.measuring import measure
+from lamina.inspection.printing import STYLES, print_report
+from lamina.inspection.readable import Report
+
+FORMATS = ("table", "markdown", "html", "json")
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command's arguments.
+
+    Args:
+        commands: the subparsers of the program's parser.
+    """
+    parser = commands.add_parser(
+        "summary",
+        help="print a model's layers, their output shapes and numbers of weights",
+        description="Print a model's layers, their output shapes and numbers of weights. The script or module that the "
+        "model is in is run. The exit status is 2 if the model could not be run to its end, 0 otherwise.",
+    )
+    parser.add_argument("target", metavar="TARGET", help=f"the model: {FORMS}")
+    parser.add_argument(
+        "--input-size",
+        type=_size,
+        action="append",
+        metavar="3,32,32",
+        help="the shape of one sample, for a model that does not know it; once for each input",
+    )
+    parser.add_argument("--expand-nested", action="store_true", help="show the layers of models inside too")
+    parser.add_argument("--show-trainable", action="store_true", help="say which layers are trained")
+    parser.add_argument("--no-fold", action="store_true", help="show each row, also where many repeat themselves")
+    parser.add_argument("--style", choices=STYLES, help="the table of Keras 2 or of torchsummary in place of the usual")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="what is written (default: table)")
+    parser.add_argument("--line-length", type=_whole, metavar="N", help="how wide the table is")
+    parser.add_argument("--flops", action="store_true", help="say how many operations each layer takes")
+    parser.add_argument("--memory", action="store_true", help="say how large the outputs of each layer are")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print what the arguments ask for.
+
+    Args:
+        given: the parsed arguments.
+
+    Returns:
+        The exit status: 2 if the model could not be run to its end.
+
+    Raises:
+        LaminaError: an argument is not right, or there is no such model.
+    """
+    if given.format != "table":
+        for option in ("style", "line_length"):
+            if getattr(given, option) is not None:
+                raise ArgumentError(
+                    f"--{option.replace('_', '-')} is for tables",
+                    received=f"--format {given.format}",
+                    fix="leave one of the two out",
+                )
+    shown = {
+        "show_trainable": given.show_trainable,
+        "show_flops": given.flops,
+        "show_memory": given.memory,
+        "fold": False if given.no_fold else None,
+    }
+    with contextlib.redirect_stdout(sys.stderr):  # what the model's own code prints is no part of what was asked for
+        report = _measured(given)
+    if given.format == "table":
+        print_report(report, style=given.style, line_length=given.line_length, **shown)
+    elif given.format == "json":
+        sys.stdout.write(json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False) + "\n")
+    else:
+        sys.stdout.write(report.to_markdown(**shown) if given.format == "markdown" else report.to_html(**shown))
+    return 0 if report.failure is None else 2
+
+
+def _measured(given: argparse.Namespace) -> Report:
+    """The report of the model that is asked for."""
+    model = load_target(given.target)
+    style = None if given.style is None else "torch" if given.style == "torch" else "keras"
+    try:
+        return measure(model, _sizes(given.input_size), expand_nested=given.expand_nested, style=style)
+    except (NotBuiltError, ArgumentError) as error:
+        if given.input_size:
+            raise
+        raise NotBuiltError(
+            error.what,
+            expected="the shape of one sample",
+            fix="--input-size 3,32,32 gives it, say; for a model of several inputs, once for each",
+        ) from error
+
+
+def _finite(value: Any) -> Any:
+    """Data with text in place of the numbers that JSON does not have, and as the keys of dicts."""
+    if isinstance(value, dict):
+        return {str(key): _finite(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(member) for member in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sizes(given: list[tuple[int, ...]] | None) -> Any:
+    """The shapes of samples: one alone as it is."""
+    return given[0] if given is not None and len(given) == 1 else given
+
+
+def _size(text: str) -> tuple[int, ...]:
+    """A converter for argparse to the shape of a sample."""
+    parts = [part.strip() for part in text.strip("()[] ").replace("x", ",").split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape, such as 3,32,32")
+    return tuple(int(part) for part in parts)
+
+
+def _whole(text: str) -> int:
+    """A converter for argparse to whole numbers above zero."""
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
