@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from lamina.inspection.folding.tree import Group, Item, moved
-from lamina.inspection.folding.wiring import Layout, Node, Wiring, title
+from lamina.inspection.folding.wiring import Layout, Node, Wiring, items_of, title
 
 FEWEST = 3
 
@@ -72,7 +72,7 @@ def _parallel(
     copies = [[layout.nodes[place] for place in branch] for branch in branches]
     rows = [[row for node in copy for row in node.rows] for copy in copies]
     first = inside(copies[0])
-    items = [item for node in first for item in node.items]
+    items = items_of(first)
     group = Group(
         "parallel",
         len(copies),

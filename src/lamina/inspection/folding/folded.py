@@ -10,7 +10,7 @@ from lamina.inspection.folding.branches import fold_branches
 from lamina.inspection.folding.regions import find_regions
 from lamina.inspection.folding.repeats import Repeat, find_repeats
 from lamina.inspection.folding.tree import Group, Item, moved
-from lamina.inspection.folding.wiring import Layout, Node, Wiring, title
+from lamina.inspection.folding.wiring import Layout, Node, Wiring, items_of, title
 from lamina.inspection.report import Row
 
 COARSEST = 2
@@ -19,24 +19,24 @@ COARSEST = 2
 def fold(rows: Sequence[Row], limit: int = 60) -> list[Item]:
     """Find what repeats in the rows of a report, from how they are linked and never from their names.
 
-    Two rows are alike when class, output shapes, dtype, number of weights, trainable and configuration are equal, the
-    name, seeds and functions left out; two Lambdas when their shapes are. Every row is in the result once. An item is the
-    place of a row, or a `Group` of one of these kinds:
+    Two rows are alike when class, output shapes, dtype, number of weights, trainable and configuration are equal,
+    name, seeds and functions left out; two Lambdas when their shapes are. Every row is in the result once. An item
+    is the place of a row, or a `Group` of one of these kinds:
 
-    - `"parallel"`: at least three equal chains from the same tensors to the same join. Two are left alone: side by side
-      they are as clear. If the join takes nothing else, it goes with them in a `"block"` of one copy, which holds the
-      branches and the join: `Group("block", 1, [[Group("parallel", 32, ...), 74]], "32 x (Lambda -> Conv2D) -> Add")`.
+    - `"parallel"`: at least three equal chains from the same tensors to the same join. Two are left alone: side by
+      side they are as clear. If the join takes nothing else, it goes with them in a `"block"` of one copy, which holds
+      the branches and the join: `Group("block", 1, [[Group("parallel", 4, ...), 9]], "4 x (Conv2D -> ReLU) -> Add")`.
     - `"run"`: equal blocks in a row, wired alike, each taking from the one before; at least two blocks of two rows, or
-      three of one. What repeats inside a block is folded as well. Where a run may be cut into blocks in several ways, a
-      block begins where the fewest tensors go on and the most rows read them, as at a shortcut.
-    - `"block"`: only when there are more than `limit` items. First, blocks in a row that are alike in classes and wiring
-      but not in sizes become one group with all of them. If that does not do, regions with one tensor in and one out
-      of which there is another somewhere, alike but for sizes, become groups of one copy each, such as the first
-      blocks of the stages of a ResNet. What is still longer then stays so: nothing in it repeats.
+      three of one. What repeats inside a block is folded as well. Where a run may be cut into blocks in several ways,
+      a block begins where the fewest tensors go on and the most rows read them, as at a shortcut.
+    - `"block"`: only when there are more than `limit` items. First, blocks in a row that are alike in classes and
+      wiring but not in sizes become one group with all of them. If that does not do, regions with one tensor in and
+      one out of which there is another somewhere, alike but for sizes, become groups of one copy each, such as the
+      first blocks of the stages of a ResNet. What is still longer then stays so: nothing in it repeats.
 
-    Rows in other rows are folded among themselves, and stay with the row around them, as do a torch module's rows with
-    the row of the module, which comes after them. Inputs, rows that were not called, and those on a circle (a layer that
-    is called on what comes out of it) are in no group.
+    Rows in other rows are folded among themselves and stay with the row around them. So do those of a torch module,
+    which say their depth alone and come before the row of the module around them. Inputs, rows that were not called,
+    and one row of each circle (a layer that is called on what comes out of it) are in no group.
 
     Args:
         rows: the rows of a report.
@@ -53,9 +53,9 @@ def fold(rows: Sequence[Row], limit: int = 60) -> list[Item]:
         ('run', 5, 'Dense x 5', [0], 5)
 
     Reference:
-        Main and Lorentz, "An O(n log n) algorithm for finding all repetitions in a string", 1984; Kolpakov and Kucherov,
-        "Finding maximal repetitions in a word in linear time", 1999 (what a run is); Johnson, Pearson and Pingali, "The
-        program structure tree", 1994 (regions with one entry and one exit).
+        Main and Lorentz, "An O(n log n) algorithm for finding all repetitions in a string", 1984; Kolpakov and
+        Kucherov, "Finding maximal repetitions in a word in linear time", 1999 (what a run is); Johnson, Pearson and
+        Pingali, "The program structure tree", 1994 (regions with one entry and one exit).
     """
     folding = _Folding(rows)
     best: list[Item] | None = None
@@ -108,15 +108,14 @@ class _Folding:
             else:  # the same each time
                 nodes = self._equal[parent] = self._equal.get(parent) or self._fold(nodes)
             nodes = self._coarser(nodes, coarseness)
-            nodes.sort(key=lambda node: node.first)
-            found = [item for node in nodes for item in node.items]
+            found = items_of(nodes)
             if parent is None:
                 return found
             units[parent] = (sorted(row for node in nodes for row in node.rows), found)
         return []
 
     def _fold(self, nodes: list[Node]) -> list[Node]:
-        """Fold what is equal, until nothing is left."""
+        """Fold what is equal, until nothing is left; the nodes in an order of calls."""
         while len(nodes) > 1:
             before = len(nodes)
             nodes = fold_branches(nodes, self._wiring, self._fold)
@@ -125,15 +124,14 @@ class _Folding:
             nodes = _replaced(layout, [(repeat.start, repeat.stop, self._run(layout, repeat)) for repeat in repeats])
             if len(nodes) == before:
                 break
-        return sorted(nodes, key=lambda node: node.first)
+        return Layout(nodes, self._wiring).nodes
 
     def _run(self, layout: Layout, repeat: Repeat) -> Node:
         """The node of equal blocks in a row."""
         copies = _blocks(layout, repeat)
         rows = [[row for node in copy for row in node.rows] for copy in copies]
         first = self._fold(copies[0]) if len(copies[0]) > 1 else copies[0]
-        items = [item for node in first for item in node.items]
-        all_items = [moved(items, dict(zip(rows[0], other, strict=True))) for other in rows]
+        all_items = [moved(items_of(first), dict(zip(rows[0], other, strict=True))) for other in rows]
         group = Group("run", repeat.count, all_items, f"{title(first)} x {repeat.count}")
         return self._wiring.node([row for copy in rows for row in copy], [group], group.title, "run")
 
@@ -154,16 +152,15 @@ class _Folding:
 
     def _alike(self, layout: Layout, repeat: Repeat) -> Node:
         """The node of blocks in a row that differ in sizes."""
-        copies = [sorted(copy, key=lambda node: node.first) for copy in _blocks(layout, repeat)]
-        items = [[item for node in copy for item in node.items] for copy in copies]
+        copies = _blocks(layout, repeat)
+        items = [items_of(copy) for copy in copies]
         group = Group("block", repeat.count, items, f"{title(copies[0])} x {repeat.count}, sizes differ")
-        rows = [row for copy in _blocks(layout, repeat) for node in copy for row in node.rows]
+        rows = [row for copy in copies for node in copy for row in node.rows]
         return self._wiring.node(rows, [group], group.title, "block")
 
     def _block(self, nodes: list[Node]) -> Node:
         """The node of a region."""
-        nodes = sorted(nodes, key=lambda node: node.first)
-        group = Group("block", 1, [[item for node in nodes for item in node.items]], title(nodes))
+        group = Group("block", 1, [items_of(nodes)], title(nodes))
         return self._wiring.node([row for node in nodes for row in node.rows], [group], group.title, "block")
 
 

@@ -20,8 +20,8 @@ def likeness(row: Row) -> Hashable:
         row: which row.
 
     Example:
-        >>> rows = [Row(name, "Dense", config={"units": units, "seed": 1}) for name, units in (("a", 2), ("b", 2), ("c", 3))]
-        >>> likeness(rows[0]) == likeness(rows[1]), likeness(rows[0]) == likeness(rows[2])
+        >>> a, b, c = (Row(name, "Dense", config={"units": units}) for name, units in (("a", 2), ("b", 2), ("c", 3)))
+        >>> likeness(a) == likeness(b), likeness(a) == likeness(c)
         (True, False)
     """
     shapes = frozen(row.call_shapes)

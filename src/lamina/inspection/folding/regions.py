@@ -1,8 +1,8 @@
 """Regions with one tensor in and one out that recur in different places, whatever their sizes.
 
-Such single-entry single-exit regions are those of Johnson, Pearson and Pingali (1994), here on the graph of tensors. The
-nodes are cut wherever one tensor alone goes across; strings of the pieces between the cuts that occur more than once,
-longest gain first, become one line each.
+Such single-entry single-exit regions are those of Johnson, Pearson and Pingali (1994), here on the graph of tensors.
+The nodes are cut wherever one tensor alone goes across; strings of the pieces between the cuts that occur more than
+once become one line each, those that save most lines first.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _cuts(layout: Layout) -> list[int]:
 
 
 def _code(layout: Layout, begin: int, end: int, wiring: Wiring) -> int:
-    """A number for the nodes of a piece that is equal for pieces alike, and only below 0 for one that is not to fold."""
+    """A number for the nodes of a piece equal for those alike, below 0 where it is not to fold."""
     nodes = layout.nodes[begin:end]
     if any(map(_apart, nodes)) or any(layout.fixed[begin:end]):
         return -1 - begin

@@ -8,6 +8,7 @@ then checked wire by wire.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,9 +43,14 @@ class _Candidate:
     low: int
     high: int
 
+    @property
+    def worth(self) -> float:
+        """More for more rows and for more blocks: 24 blocks of 7 rows tell more than two halves of 100 rows."""
+        return self.count * self.period * math.log2(self.count)
+
 
 def find_repeats(layout: Layout, labels: np.ndarray) -> list[Repeat]:
-    """Equal blocks in a row that do not overlap, those that save most lines first.
+    """Equal blocks in a row that do not overlap.
 
     At least two lines must be saved: two blocks of two nodes, or three of one.
 
@@ -55,7 +61,7 @@ def find_repeats(layout: Layout, labels: np.ndarray) -> list[Repeat]:
     found: list[Repeat] = []
     taken = np.zeros(len(labels), dtype=bool)
     cuts = _Cuts(layout)
-    candidates = sorted(_candidates(layout, labels), key=lambda c: (-c.count * c.period, c.period, c.low))
+    candidates = sorted(_candidates(layout, labels), key=lambda found: (-found.worth, found.period, found.low))
     for candidate in candidates:
         if taken[candidate.low : candidate.high + candidate.count * candidate.period].any():
             continue
@@ -128,7 +134,8 @@ class _Columns:
 class _Cuts:
     """Where to cut a repetition into blocks: where the fewest tensors go across and the most nodes read them.
 
-    That is where a block with a shortcut begins. Among equals a block begins with a node that has weights.
+    That is where a block with a shortcut begins. Among equals a block begins as the first of a chain of such classes
+    does, or else with the node that has most weights.
 
     Args:
         layout: the nodes and their wires.
@@ -152,7 +159,8 @@ class _Cuts:
                 tensors[reader + 1] -= 1
         across = np.cumsum(wires)
         self._worth = np.cumsum(tensors) * (across.max() + 1) - across  # the less, the better
-        self._light = ~np.array([node.weighty for node in layout.nodes], dtype=bool)
+        self._outlines = np.array([node.outline for node in layout.nodes])
+        self._light = np.unique([-node.weights for node in layout.nodes], return_inverse=True)[1]
 
     def ways(self, candidate: _Candidate) -> Iterator[Repeat]:
         """Repeats to try, the best first; for each way to cut also without the first or the last block, or both.
@@ -162,9 +170,13 @@ class _Cuts:
         """
         period, count = candidate.period, candidate.count
         starts = np.arange(candidate.low, candidate.high + 1)
-        worth = (self._worth[starts + period] * 2 + self._light[starts]) * len(self._light) + starts
-        best = starts if len(starts) <= TRIES else starts[np.argpartition(worth, TRIES)[:TRIES]]
-        for start in sorted(best.tolist(), key=lambda start: worth[start - candidate.low]):
+        # Where the classes alone begin to repeat is where a block begins.
+        differ = np.flatnonzero(self._outlines[period:] != self._outlines[:-period])
+        before = np.searchsorted(differ, candidate.low)
+        phase = differ[before - 1] + 1 if before else 0
+        worth = (self._worth[starts + period] * 2 + ((starts - phase) % period != 0)) * len(self._light)
+        order = np.argsort(worth + self._light[starts], kind="stable")
+        for start in starts[order[:TRIES]].tolist():
             for skipped, blocks in ((0, count), (1, count - 1), (0, count - 1), (1, count - 2)):
                 if blocks >= 2 and blocks * period >= 3:
                     yield Repeat(start + skipped * period, period, blocks)
@@ -227,7 +239,7 @@ def _read_alike(layout: Layout, repeat: Repeat, handed_on: set[tuple[int, int]])
 
 
 def _in_one_piece(layout: Layout, repeat: Repeat) -> bool:
-    """Whether the nodes of a block hang together, by wires between them or by reading one tensor of the block before."""
+    """Whether the nodes of a block hang together, by wires or by reading one tensor of the block before."""
     begin = repeat.start + repeat.period
     ties: dict[int | tuple[int, int], list[int | tuple[int, int]]] = {}
     for node in range(begin, begin + repeat.period):

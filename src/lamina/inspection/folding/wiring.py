@@ -30,7 +30,7 @@ class Node:
         takes: the tensors from outside, in order.
         readers: what reads their tensors outside: the row, the how-manieth tensor it reads, and which tensor of which
             of `rows` that is.
-        weighty: whether it has weights.
+        weights: how many numbers its weights have.
         fixed: whether no group may hold it.
     """
 
@@ -42,7 +42,7 @@ class Node:
     outline: int
     takes: list[Tensor]
     readers: list[tuple[int, int, tuple[int, int, int]]]
-    weighty: bool
+    weights: int
     fixed: bool
 
     @property
@@ -66,6 +66,15 @@ def title(nodes: Sequence[Node]) -> str:
     return chain(
         [node.word for node in nodes], [node.kind == "parallel" or i in joins[-1:] for i, node in enumerate(nodes)]
     )
+
+
+def items_of(nodes: Sequence[Node]) -> list[Item]:
+    """What nodes become, ordered by first rows.
+
+    Args:
+        nodes: the nodes.
+    """
+    return [item for node in sorted(nodes, key=lambda node: node.first) for item in node.items]
 
 
 class Wiring:
@@ -92,7 +101,7 @@ class Wiring:
             if not row.links and self._readers[place] and row.call_shapes and row.class_name != "InputLayer":
                 self.takes[place] = [(-1 - _outermost_without_links(rows, place), 0, 0)]
                 self._fixed[place] = False
-        self._weighty = [row.num_params > 0 for row in rows]
+        self._weights = [row.num_params for row in rows]
         self._keys = [self.number(likeness(row)) for row in rows]
         self._classes = [self.number(("class", row.class_name)) for row in rows]
 
@@ -142,7 +151,7 @@ class Wiring:
             self.number((kind, "outline", tuple(zip([self._classes[row] for row in rows], wires, strict=True)))),
             takes,
             readers,
-            any(self._weighty[row] for row in rows),
+            sum(self._weights[row] for row in rows),
             fixed,
         )
 
@@ -175,8 +184,7 @@ class Layout:
     APART = 10**9
 
     def __init__(self, nodes: Sequence[Node], wiring: Wiring) -> None:
-        nodes = sorted(nodes, key=lambda node: node.first)
-        self.nodes, self.fixed = _in_calling_order(nodes)
+        self.nodes, self.fixed = _in_calling_order(sorted(nodes, key=lambda node: node.first))
         owners = {row: (place, offset) for place, node in enumerate(self.nodes) for offset, row in enumerate(node.rows)}
         outside: dict[Hashable, int] = {}
         self.takes: list[list[tuple[int, int]]] = []
