@@ -38,7 +38,7 @@ def find_regions(layout: Layout, wiring: Wiring) -> list[tuple[int, int]]:
         for start in starts:
             found.append((pieces[start][0], pieces[start + length - 1][1]))
             for piece in range(start, start + length):
-                codes[piece] = -1 - piece
+                codes[piece] = -1 - pieces[piece][0]
 
 
 def _cuts(layout: Layout) -> list[int]:

@@ -31,7 +31,7 @@ class Node:
         readers: what reads their tensors outside: the row, the how-manieth tensor it reads, and which tensor of which
             of `rows` that is.
         weights: how many numbers its weights have.
-        fixed: whether no group may hold it.
+        fixed: whether no group may hold it, since it takes nothing: an input, or what was not called.
     """
 
     rows: list[int]
@@ -95,12 +95,11 @@ class Wiring:
                 self._readers[tensor[0]].append((place, slot, tensor))
             for slot, tensor in enumerate(self._results[place]):
                 self._readers[tensor[0]].append((place, _RESULTS + slot, tensor))
-        self._fixed = [not taken for taken in self.takes]
         for place, row in enumerate(rows):
             # A model without a row for its input: what is called on it takes a tensor all the same, as do rows inside.
-            if not row.links and self._readers[place] and row.call_shapes and row.class_name != "InputLayer":
+            begins = row.class_name == "InputLayer" and row.parent is None
+            if not row.links and self._readers[place] and row.call_shapes and not begins:
                 self.takes[place] = [(-1 - _outermost_without_links(rows, place), 0, 0)]
-                self._fixed[place] = False
         self._weights = [row.num_params for row in rows]
         self._keys = [self.number(likeness(row)) for row in rows]
         self._classes = [self.number(("class", row.class_name)) for row in rows]
@@ -141,7 +140,6 @@ class Wiring:
                 for reader, slot, (_, call, result) in self._readers[row]
                 if reader not in offsets
             ]
-        fixed = any(self._fixed[row] for row in rows) and len(rows) == 1
         return Node(
             rows,
             items,
@@ -152,7 +150,7 @@ class Wiring:
             takes,
             readers,
             sum(self._weights[row] for row in rows),
-            fixed,
+            not takes,
         )
 
 
