@@ -83,6 +83,20 @@ def test_a_branch_that_something_else_reads_is_left_out():
     assert net.titles() == ["InputLayer", "3 x (Conv -> ReLU)", "Conv", "ReLU", "Add", "Dense"]
 
 
+def test_a_branch_that_takes_another_result_is_left_out():
+    net = Net()
+    heads = [net("Split", 0) for _ in range(4)]
+    net("Add", *[net("ReLU", Link("", head, 0, 1 if head == 1 else 0)) for head in heads])
+    assert net.titles() == ["InputLayer", "Split", "3 x (Split -> ReLU)", "ReLU", "Add"]
+
+
+def test_branches_on_a_circle_are_left_alone():
+    net = Net()
+    net("Add", *[net("Dense", 5) for _ in range(3)])
+    net("Dense", 4, 0)
+    assert net.fold() == [0, 1, 2, 3, 4, 5]
+
+
 def test_branches_hold_what_is_folded_inside_them():
     net = Net()
     ends = []
@@ -92,7 +106,7 @@ def test_branches_hold_what_is_folded_inside_them():
             x = residual(net, x, ("Dense", "ReLU"))
         ends.append(x)
     net("Concatenate", *ends)
-    assert net.titles() == ["InputLayer", "3 x (Dense -> ReLU -> Add) x 4 -> Concatenate"]
+    assert net.titles() == ["InputLayer", "3 x ((Dense -> ReLU -> Add) x 4) -> Concatenate"]
     inner = net.fold()[1].copies[0][0].copies[2][0]
     assert (inner.kind, inner.count, len(members(inner))) == ("run", 4, 12)
 
@@ -180,6 +194,42 @@ def test_the_first_block_has_its_own_shortcut_and_no_part_in_the_run():
     assert [(run.count, len(run.copies[0])) for run in runs] == [(3, 5), (3, 5)] and len(items) == 15
     assert net.titles(10) == ["InputLayer", *["(Conv -> Conv -> ReLU -> ... -> Add -> ReLU)",
                               "(Conv -> ReLU -> Conv -> Add -> ReLU) x 3"] * 2]  # fmt: skip
+
+
+def test_blocks_that_take_different_tensors_from_outside_are_no_run():
+    net = Net()
+    one, other = net("Conv", 0), net("Norm", 0)
+    x = net("Embedding", 0)
+    for memory in (one, other):
+        x = net("Add", net("Attention", x, memory), x)
+    assert not any(isinstance(item, Group) for item in net.fold())
+
+
+def test_two_chains_that_only_end_together_are_no_block():
+    net = Net()
+    x, y = net("Conv", 0), net("Dense", 0)
+    for i in range(4):
+        x, y = net("Conv", x, size=5 + i), net("Dense", y, size=5 + i)
+    net("Add", x, y)
+    assert net.titles(0) == ["InputLayer", "Conv x 5, sizes differ", "Dense x 5, sizes differ", "Add"]
+
+
+def test_a_block_in_a_chain_begins_as_the_chain_of_such_classes_does():
+    net = Net()
+    x = net("Pool", 0)
+    for i in range(3):
+        x = net("ReLU", net("Norm", net("Conv", x, params=50 if i else 20)))
+    assert net.titles() == ["InputLayer", "Pool", "Conv", "Norm", "ReLU", "(Conv -> Norm -> ReLU) x 2"]
+
+
+def test_a_block_in_a_chain_begins_with_most_weights_if_the_chain_cannot_tell():
+    net = Net()
+    x = 0
+    for size in (8, 4, 4, 4):
+        x = net("ReLU", net("Norm", net("Thin", x, params=9), params=8), params=0)
+        x = net("ReLU", net("Norm", net("Wide", x, params=99, units=size), params=8), params=0)
+    assert net.titles() == ["InputLayer", *["Thin", "Norm", "ReLU", "Wide", "Norm", "ReLU"],
+                            "(Thin -> Norm -> ReLU -> ... -> ReLU) x 3"]  # fmt: skip
 
 
 def test_two_chains_side_by_side_are_a_run_each():
@@ -281,6 +331,19 @@ def test_nested_models_stay_with_their_layers_and_are_compared_as_a_whole():
     assert fold(measure(nested_model()).rows)[1].title == "Functional x 5"
 
 
+@pytest.mark.parametrize("result, found", [(1, ["Dense x 4"]), (2, ["(Dense x 3) x 2"])])
+def test_a_result_of_a_nested_model_ends_a_run_inside_it(result, found):
+    x = h = layers.Input((8,))
+    ends = []
+    for _ in range(6):
+        h = layers.Dense(8)(h)
+        ends.append(h)
+    inner = Model(x, [ends[result], h])
+    inputs = layers.Input((8,))
+    rows = measure(Model(inputs, layers.add(inner(inputs))), expand_nested=True).rows
+    assert [item.title for item in fold(rows) if isinstance(item, Group)] == found
+
+
 def test_models_in_a_sequential_fold_from_the_first_one_on():
     inner = [Sequential([layers.Dense(8), layers.ReLU()]) for _ in range(4)]
     rows = measure(Sequential([layers.Input((8,)), *inner]), expand_nested=True).rows
@@ -333,6 +396,13 @@ def test_equal_dense_layers_in_a_sequential():
     rows = measure(Sequential([layers.Input((8,)), *(layers.Dense(8) for _ in range(6)), layers.Dense(1)])).rows
     run, last = fold(rows)
     assert (run.kind, run.count, run.title, last) == ("run", 6, "Dense x 6", 6)
+
+
+def test_lambdas_are_alike_when_their_shapes_are():
+    net = Net()
+    net("Add", *[net("Lambda", 0, arguments={"i": i}, params=i) for i in range(3)])
+    net("Add", *[net("Lambda", 0, size=4 + i) for i in range(3)])
+    assert net.titles() == ["InputLayer", "3 x Lambda -> Add", *["Lambda"] * 3, "Add"]
 
 
 def test_seeds_and_functions_do_not_tell_layers_apart_but_activations_do():

@@ -78,11 +78,11 @@ def chain(words: Sequence[str], telling: Sequence[bool]) -> str:
     Example:
         >>> chain(["Conv2D", "ReLU", "Conv2D", "ReLU", "Conv2D", "Add", "ReLU"], [False] * 5 + [True, False])
         '(Conv2D -> ReLU -> Conv2D -> ... -> Add -> ReLU)'
-        >>> chain(["Dense"], [False])
-        'Dense'
+        >>> chain(["Dense"], [False]), chain(["Dense x 3"], [False])
+        ('Dense', '(Dense x 3)')
     """
     if len(words) == 1:
-        return words[0]
+        return f"({words[0]})" if " " in words[0] else words[0]
     last = len(words) - 1
     begin = 1 if any(keep and " " in word for word, keep in zip(words, telling, strict=True)) else 3
     shown = [
