@@ -214,22 +214,42 @@ def test_two_chains_that_only_end_together_are_no_block():
     assert net.titles(0) == ["InputLayer", "Conv x 5, sizes differ", "Dense x 5, sizes differ", "Add"]
 
 
+def test_a_block_is_in_one_piece():
+    net = Net()
+    ends = []
+    for _ in range(5):
+        a = net("Conv", 0)
+        net("Dense", 0)
+        ends += [net("ReLU", a), net("Norm", a)]
+    net("Add", *ends)
+    assert not any(isinstance(item, Group) for item in net.fold(0))
+
+
+def test_the_first_block_is_left_out_if_it_takes_one_tensor_for_two():
+    net = Net()
+    x = 0
+    for _ in range(5):
+        x = net("Cell", x, 0)
+    assert net.titles() == ["InputLayer", "Cell", "Cell x 4"]
+
+
 def test_a_block_in_a_chain_begins_as_the_chain_of_such_classes_does():
     net = Net()
     x = net("Pool", 0)
     for i in range(3):
-        x = net("ReLU", net("Norm", net("Conv", x, params=50 if i else 20)))
-    assert net.titles() == ["InputLayer", "Pool", "Conv", "Norm", "ReLU", "(Conv -> Norm -> ReLU) x 2"]
+        x = net("Conv", net("ReLU", net("Norm", x, params=8 if i else 4)), params=99)
+    assert net.titles() == ["InputLayer", "Pool", "Norm", "ReLU", "Conv", "(Norm -> ReLU -> Conv) x 2"]
 
 
 def test_a_block_in_a_chain_begins_with_most_weights_if_the_chain_cannot_tell():
     net = Net()
     x = 0
-    for size in (8, 4, 4, 4):
-        x = net("ReLU", net("Norm", net("Thin", x, params=9), params=8), params=0)
+    for i, size in enumerate((16, 8, 4, 4, 4)):
+        if i:
+            x = net("ReLU", net("Norm", net("Thin", x, params=9), params=8), params=0)
         x = net("ReLU", net("Norm", net("Wide", x, params=99, units=size), params=8), params=0)
-    assert net.titles() == ["InputLayer", *["Thin", "Norm", "ReLU", "Wide", "Norm", "ReLU"],
-                            "(Thin -> Norm -> ReLU -> ... -> ReLU) x 3"]  # fmt: skip
+    found = net.titles()
+    assert found[-1] == "(Thin -> Norm -> ReLU -> ... -> ReLU) x 3" and len(found) == 11
 
 
 def test_two_chains_side_by_side_are_a_run_each():

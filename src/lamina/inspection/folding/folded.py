@@ -153,7 +153,8 @@ class _Folding:
     def _alike(self, layout: Layout, repeat: Repeat) -> Node:
         """The node of blocks in a row that differ in sizes."""
         copies = _blocks(layout, repeat)
-        items = [items_of(copy) for copy in copies]
+        order = sorted(range(repeat.period), key=lambda i: copies[0][i].first)
+        items = [[item for i in order for item in copy[i].items] for copy in copies]
         group = Group("block", repeat.count, items, f"{title(copies[0])} x {repeat.count}, sizes differ")
         rows = [row for copy in copies for node in copy for row in node.rows]
         return self._wiring.node(rows, [group], group.title, "block")
