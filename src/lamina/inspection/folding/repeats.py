@@ -160,7 +160,7 @@ class _Cuts:
         across = np.cumsum(wires)
         self._worth = np.cumsum(tensors) * (across.max() + 1) - across  # the less, the better
         self._outlines = np.array([node.outline for node in layout.nodes])
-        self._light = np.unique([-node.weights for node in layout.nodes], return_inverse=True)[1]
+        self._weights = np.unique([-node.weights for node in layout.nodes], return_inverse=True)[1]  # 0 for the most
 
     def ways(self, candidate: _Candidate) -> Iterator[Repeat]:
         """Repeats to try, the best first; for each way to cut also without the first or the last block, or both.
@@ -174,8 +174,8 @@ class _Cuts:
         differ = np.flatnonzero(self._outlines[period:] != self._outlines[:-period])
         before = np.searchsorted(differ, candidate.low)
         phase = differ[before - 1] + 1 if before else 0
-        worth = (self._worth[starts + period] * 2 + ((starts - phase) % period != 0)) * len(self._light)
-        order = np.argsort(worth + self._light[starts], kind="stable")
+        worth = (self._worth[starts + period] * 2 + ((starts - phase) % period != 0)) * len(self._weights)
+        order = np.argsort(worth + self._weights[starts], kind="stable")
         for start in starts[order[:TRIES]].tolist():
             for skipped, blocks in ((0, count), (1, count - 1), (0, count - 1), (1, count - 2)):
                 if blocks >= 2 and blocks * period >= 3:
