@@ -159,7 +159,7 @@ class Arrangement:
             spot.middles.update({vertex: middle - low + begin for vertex, middle in middles.items()})
             begin += high - low + MEASURES["components"]
             spot.along = max(spot.along, self._stack(component.layers, ties, ports, spot))
-        spot.across = begin - MEASURES["components"]
+        spot.across = max(begin - MEASURES["components"], 0.0)
         self._widen(scope, spot)
         self._fasten[scope.owner] = self._fastenings(scope, spot)
         return spot

@@ -159,14 +159,26 @@ def _straighten(plan: Plan, middles: dict[int, float]) -> None:
     """Draw each run into one line as far as there is room; what has not had its turn yet gives way."""
     layer_of = {vertex: (layer, at) for layer in plan.layers for at, vertex in enumerate(layer)}
     fixed: set[int] = set()
-    weak = {vertex for strong, run in plan.runs for vertex in run if not strong}
-    for strong, run in plan.runs:
-        if not strong and len(fixed) < len(layer_of) - len(weak):
-            fixed.update(vertex for vertex in layer_of if vertex not in weak)
-        places = [middles[vertex] for vertex in run]
-        if max(places) - min(places) > 1e-6:
-            _align(plan, run, middles, layer_of, fixed)
-        fixed.update(run)
+    for strong in (True, False):
+        runs = [run for is_strong, run in plan.runs if is_strong == strong]
+        for run in runs:
+            places = [middles[vertex] for vertex in run]
+            if max(places) - min(places) > 1e-6:
+                _align(plan, run, middles, layer_of, fixed)
+            fixed.update(run)
+        if strong:
+            for layer in plan.layers:  # forks and joins, to the middle of what is around them now
+                pulls = [_pull(plan, middles, vertex, fixed) for vertex in layer]
+                _settle(plan, layer, pulls, middles)
+            fixed.update(layer_of)
+            fixed.difference_update(vertex for is_strong, run in plan.runs if not is_strong for vertex in run)
+
+
+def _pull(plan: Plan, middles: dict[int, float], vertex: int, fixed: set[int]) -> tuple[float, float]:
+    """Where a vertex should go, or stay, when some are fixed."""
+    if vertex in fixed:
+        return middles[vertex], 1e6
+    return _wish(plan.up.get(vertex, []) + plan.down.get(vertex, []), middles, vertex)
 
 
 def _align(

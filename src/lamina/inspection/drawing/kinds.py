@@ -76,7 +76,7 @@ _PATTERNS = (
     ("io", "InputLayer|Input"),
     ("pooling", r".*Pool(ing)?\d?D?|.*Pool\dd|.*_pool\dd"),
     ("convolution", r".*Conv(LSTM)?\d[Dd](Transpose)?|.*Conv.*|conv\w*\dd"),
-    ("recurrent", r".*LSTM(Cell)?|.*GRU(Cell)?|.*RNN(Cells?)?|Bidirectional|TimeDistributed"),
+    ("recurrent", r".*LSTM(Cell)?|.*GRU(Cell)?|.*RNN(Cells?)?|Bidirectional"),
     ("attention", ".*Attention|.*Embedding|embedding|scaled_dot_product_attention"),
     ("normalization", r".*Normalization|.*Norm(\dd)?|.*_norm"),
     ("dense", "Dense|EinsumDense|.*Linear|linear"),

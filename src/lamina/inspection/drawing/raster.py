@@ -43,7 +43,8 @@ def to_png(scene: Scene, dpi: float) -> bytes:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    return _written(scene, dpi_that_fits(scene, dpi), 1.0, FigureCanvasAgg, "print_png", {"Software": None})
+    dpi = dpi_that_fits(scene, dpi)
+    return _written(scene, dpi, 1.0, FigureCanvasAgg, "print_png", metadata={"Software": None})
 
 
 def to_pdf(scene: Scene) -> bytes:
@@ -56,10 +57,10 @@ def to_pdf(scene: Scene) -> bytes:
 
     scale = min(1.0, _LONGEST_PAGE / (max(scene.width, scene.height) * 0.75))
     nothing = {"CreationDate": None, "Creator": None, "Producer": None}
-    return _written(scene, 72, scale, FigureCanvasPdf, "print_pdf", nothing)
+    return _written(scene, 72, scale, FigureCanvasPdf, "print_pdf", metadata=nothing)
 
 
-def _written(scene: Scene, dpi: float, scale: float, canvas: Any, method: str, metadata: dict[str, None]) -> bytes:
+def _written(scene: Scene, dpi: float, scale: float, canvas: Any, method: str, **options: Any) -> bytes:
     """The file that one of matplotlib's canvases makes of a scene."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def _written(scene: Scene, dpi: float, scale: float, canvas: Any, method: str, m
         figure = Figure(figsize=(scene.width / 96 * scale, scene.height / 96 * scale), dpi=dpi, facecolor=PAPER.back)
         figure.add_artist(_artist(scene, scale))
         file = io.BytesIO()
-        getattr(canvas(figure), method)(file, metadata=metadata)
+        getattr(canvas(figure), method)(file, **options)
     return file.getvalue()
 
 
@@ -154,7 +155,7 @@ class _Pen:
         context = self._renderer.new_gc()
         context.set_foreground(to_rgba(line, alpha), isRGBA=True)
         context.set_alpha(alpha)
-        context.set_linewidth(self._renderer.points_to_pixels(1) * 0 + width * self._scale)
+        context.set_linewidth(width * self._scale)
         if dashes:
             context.set_dashes(0, [length * self._scale for length in dashes])
         self._renderer.draw_path(context, path, self._to_paper, None if fill is None else to_rgba(fill))

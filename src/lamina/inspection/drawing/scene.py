@@ -122,7 +122,7 @@ def _curve(points: list[Point]) -> tuple[list[tuple[str, list[Point]]], list[Poi
     steps: list[tuple[str, list[Point]]] = [("M", [points[0]])]
     at = points[0]
     for point in points[1:]:
-        if point == at:
+        if max(abs(point[0] - at[0]), abs(point[1] - at[1])) < 0.01:
             continue
         if abs(point[0] - at[0]) < 0.01:
             if steps[-1][0] == "L":

@@ -54,15 +54,14 @@ function columns(plan) {
   }
   for (let round = 0; round < 6; round++)
     for (const layer of layers) settle(layer, layer.map((vertex) => wish([...above(vertex), ...below(vertex)], vertex)));
-  straighten({ layers, runs, middles, apart });
+  straighten({ layers, runs, middles, apart, settle, pull: (vertex) => wish([...above(vertex), ...below(vertex)], vertex) });
   return middles;
 }
 
 /** Draw each run into one line as far as there is room. */
-function straighten({ layers, runs, middles, apart }) {
-  const placeOf = new Map(), fixed = new Set(), weak = new Set();
+function straighten({ layers, runs, middles, apart, settle, pull }) {
+  const placeOf = new Map(), fixed = new Set();
   for (const layer of layers) layer.forEach((vertex, at) => placeOf.set(vertex, [layer, at]));
-  for (const [strong, run] of runs) if (!strong) run.forEach((vertex) => weak.add(vertex));
 
   function room(layer, at, side) {
     let taken = 0;
@@ -99,13 +98,19 @@ function straighten({ layers, runs, middles, apart }) {
       }
     }
   }
-  for (const [strong, run] of runs) {
-    if (!strong && fixed.size < placeOf.size - weak.size)
-      for (const vertex of placeOf.keys()) if (!weak.has(vertex)) fixed.add(vertex);
-    const places = run.map((vertex) => middles.get(vertex));
-    const least = places.reduce((a, b) => Math.min(a, b)), most = places.reduce((a, b) => Math.max(a, b));
-    if (most - least > 1e-6) align(run);
-    run.forEach((vertex) => fixed.add(vertex));
+  for (const strong of [1, 0]) {
+    for (const [isStrong, run] of runs) {
+      if (isStrong !== strong) continue;
+      const places = run.map((vertex) => middles.get(vertex));
+      const least = places.reduce((a, b) => Math.min(a, b)), most = places.reduce((a, b) => Math.max(a, b));
+      if (most - least > 1e-6) align(run);
+      run.forEach((vertex) => fixed.add(vertex));
+    }
+    if (!strong) continue;
+    for (const layer of layers) // forks and joins, to the middle of what is around them now
+      settle(layer, layer.map((vertex) => (fixed.has(vertex) ? [middles.get(vertex), 1e6] : pull(vertex))));
+    placeOf.forEach((_, vertex) => fixed.add(vertex));
+    for (const [isStrong, run] of runs) if (!isStrong) run.forEach((vertex) => fixed.delete(vertex));
   }
 }
 
@@ -214,7 +219,7 @@ function layOut(data, isOpen) {
       begin += high - low + measures.components;
       spot.along = Math.max(spot.along, stack(component.layers, ties, ports, spot));
     }
-    spot.across = begin - measures.components;
+    spot.across = Math.max(begin - measures.components, 0);
     widen(scope, spot);
     fastenings(scope, spot);
     return spot;
@@ -314,7 +319,7 @@ function layOut(data, isOpen) {
     const steps = [["M", [points[0]]]];
     let at = points[0];
     for (const point of points.slice(1)) {
-      if (point[0] === at[0] && point[1] === at[1]) continue;
+      if (Math.max(Math.abs(point[0] - at[0]), Math.abs(point[1] - at[1])) < 0.01) continue;
       if (Math.abs(point[0] - at[0]) < 0.01) {
         if (steps[steps.length - 1][0] === "L") steps.pop();
         steps.push(["L", [point]]);
