@@ -127,6 +127,9 @@ class _Draft:
             if first in self._at:
                 continue
             outer = self._rows[first].parent
+            if outer is not None and outer not in around and outer not in self._at:
+                waiting += [(item, holder, around), (outer, holder, around)]  # torch's modules come after their parts
+                continue
             # A row in a nested model stands in that model's node, unless the group does already.
             parent = holder if outer is None or outer in around or outer not in self._at else self._at[outer]
             if isinstance(item, int):

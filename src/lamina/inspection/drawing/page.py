@@ -58,7 +58,7 @@ def page_data(report: Report, diagram: Diagram, rankdir: str, open_models: bool)
     return {
         "model": {
             "name": clean(report.name),
-            "class": report.class_name,
+            "class": clean(report.class_name),
             "params": report.total_params,
             "trainable": report.trainable_params,
             "bytes": report.params_bytes,
@@ -111,7 +111,7 @@ def _facts(row: Row) -> dict[str, Any]:
         "trainable": row.trainable if row.num_params else None,
         "flops": row.flops,
         "bytes": row.activation_bytes,
-        "activation": row.activation,
+        "activation": row.activation and clean(row.activation),
         "config": {clean(str(key)): clean(_plain(value)) for key, value in row.config.items()},
     }
 

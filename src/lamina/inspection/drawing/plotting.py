@@ -87,7 +87,7 @@ def plot_model(
     Reference:
         Sugiyama, Tagawa and Toda (1981), Methods for visual understanding of hierarchical system structures.
     """
-    path = Path(to_file)
+    path = _path(to_file)
     _check(model, path, rankdir, dpi)
     check_place(path)
     shown = Shown(show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable)
@@ -153,6 +153,18 @@ def _checked(diagram: Diagram) -> Diagram:
             fix="pass fold=True, or draw a part of the model",
         )
     return diagram
+
+
+def _path(to_file: Any) -> Path:
+    """The file to write."""
+    if isinstance(to_file, (str, os.PathLike)):
+        return Path(to_file).expanduser()
+    raise ArgumentError(
+        "to_file is the name of the file to write.",
+        expected="a text or a path",
+        received=f"to_file={to_file!r}",
+        fix='pass to_file="model.png"',
+    )
 
 
 def _check(model: Any, path: Path, rankdir: str, dpi: float) -> None:

@@ -8,6 +8,7 @@ from lamina.inspection.drawing.arranging import MEASURES, Point
 from lamina.inspection.drawing.boxes import RADIUS, Text
 from lamina.inspection.drawing.kinds import COLOURS, DARK_COLOURS, DARK_PAPER, PAPER, Colours, Paper
 from lamina.inspection.drawing.scene import Curve, Placed, Scene
+from lamina.inspection.drawing.typeface import clean
 
 FONTS = '"DejaVu Sans", Verdana, "Noto Sans CJK SC", "Noto Sans", "PingFang SC", "Microsoft YaHei", sans-serif'
 
@@ -34,7 +35,7 @@ def to_svg(scene: Scene, name: str) -> str:
             "role": "img",
         },
     )
-    ElementTree.SubElement(root, "title").text = name
+    ElementTree.SubElement(root, "title").text = clean(name)
     ElementTree.SubElement(root, "style").text = _style()
     ElementTree.SubElement(root, "rect", {"class": "paper", "width": width, "height": height})
     for placed in scene.frames:
@@ -43,8 +44,8 @@ def to_svg(scene: Scene, name: str) -> str:
     for placed in scene.boxes:
         if placed.box.stacked:
             _behind(edges, placed)
-    for curve in scene.curves:
-        _edge(edges, curve)
+    for at, curve in enumerate(scene.curves):
+        _edge(edges, curve, at)
     for placed in scene.boxes:
         _box(root, placed)
     ElementTree.indent(root, " ")
@@ -106,9 +107,9 @@ def _text(parent: ElementTree.Element, text: Text, x: float, y: float) -> None:
     element.text = text.text
 
 
-def _edge(parent: ElementTree.Element, curve: Curve) -> None:
-    ends = {"data-from": str(curve.source), "data-to": str(curve.target)}
-    group = ElementTree.SubElement(parent, "g", {"class": "edge", **ends})
+def _edge(parent: ElementTree.Element, curve: Curve, at: int) -> None:
+    ends = {"id": f"edge-{at}", "class": "edge", "data-from": str(curve.source), "data-to": str(curve.target)}
+    group = ElementTree.SubElement(parent, "g", ends)
     path = " ".join(letter + _points(points) for letter, points in curve.steps)
     ElementTree.SubElement(group, "path", {"d": path})
     head = _points(curve.head)

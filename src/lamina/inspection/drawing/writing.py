@@ -21,6 +21,7 @@ def write_whole(path: Path, data: bytes) -> None:
         ArgumentError: its folder does not exist, or it is a folder itself.
     """
     check_place(path)
+    path = Path(os.path.realpath(path))  # a link stays one
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}-", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
