@@ -40,7 +40,7 @@ class Paper(NamedTuple):
     muted: str
 
 
-PAPER = Paper("#ffffff", "#7b8794", "#f7f9fb", "#c3ccd6", "#14202e", "#33414f", "#5d6b7a")
+PAPER = Paper("#ffffff", "#7b8794", "#f7f9fb", "#c3ccd6", "#14202e", "#33414f", "#556371")
 DARK_PAPER = Paper("#14181d", "#8b98a7", "#1b2127", "#4a5663", "#f2f5f8", "#d3dae2", "#a3afbc")
 
 COLOURS = {

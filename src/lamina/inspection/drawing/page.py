@@ -112,7 +112,7 @@ def _facts(row: Row) -> dict[str, Any]:
         "flops": row.flops,
         "bytes": row.activation_bytes,
         "activation": row.activation and clean(row.activation),
-        "config": {clean(str(key)): clean(_plain(value)) for key, value in row.config.items()},
+        "config": {clean(str(key)): clean(_plain(value)) for key, value in row.config.items() if value is not None},
     }
 
 

@@ -212,7 +212,7 @@
       if (config.length) html(panel, "h3", "Configuration");
       list(config);
     } else {
-      html(panel, "p", node.tooltip, { class: "path" });
+      html(panel, "p", node.texts.slice(1).map((text) => text[2]).join(), { class: "path" });
       list([["copies", number(node.count)]]);
     }
     if (node.members) {
