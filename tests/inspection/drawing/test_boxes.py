@@ -57,7 +57,20 @@ def test_a_group_has_the_colour_of_what_counts_in_it():
     rows = [Row("l", "Lambda"), Row("c", "Conv2D", num_params=10), Row("b", "BatchNormalization", num_params=4)]
     box = group_box("2 × (Lambda → Conv2D)", rows, 28)
     assert box.kind == "convolution" and box.stacked and texts(box) == ["2 × (Lambda → Conv2D)", "28 parameters"]
-    assert texts(group_box("3 × Lambda", rows[:1], 0)) == ["3 × Lambda"]
+    assert texts(group_box("Lambda x 3", rows[:1], 0)) == ["Lambda × 3"]
+
+
+def test_the_title_of_a_group_has_three_lines_at_most():
+    title = "(Conv2D -> ... -> 32 x (Lambda -> Conv2D) -> Concatenate -> ... -> Add -> ReLU) x 5"
+    box = group_box(title, [Row("c", "Conv2D")], 0)
+    lines = texts(box)
+    assert len(lines) in (2, 3) and " ".join(lines) == title.replace("->", "→").replace(" x ", " × ").replace(
+        "...", "…"
+    )
+    assert all(line.endswith("→") for line in lines[:-1]) or lines[0].count("(") > 1
+    assert box.width < 320 and len({text.y for text in box.texts}) == len(lines)
+    long = group_box(" -> ".join(["Convolution"] * 30), [Row("c", "Conv2D")], 0)
+    assert len(texts(long)) == 3 and texts(long)[-1].endswith("…")
 
 
 KINDS = {

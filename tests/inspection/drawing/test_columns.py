@@ -39,13 +39,15 @@ def test_a_layer_is_solved_exactly(seed):
     assert [middles[v] for v in layer] == pytest.approx(list(places(best.x)), abs=1e-4)
 
 
-def test_neighbours_keep_their_distance_whatever_pulls_them():
-    rng = np.random.default_rng(0)
-    layers = [list(range(7 * at, 7 * at + 7)) for at in range(5)]
-    ties = {
-        (int(rng.choice(a)), int(rng.choice(b))) for a, b in zip(layers, layers[1:], strict=False) for _ in range(9)
-    }
+@pytest.mark.parametrize("seed", range(40))
+def test_neighbours_keep_their_distance_whatever_pulls_them(seed):
+    rng = np.random.default_rng(seed)
+    layers = [list(range(6 * at, 6 * at + 6)) for at in range(6)]
+    pairs = list(zip(layers, layers[1:], strict=False))
+    ties = {(int(rng.choice(a)), int(rng.choice(b))) for a, b in pairs for _ in range(rng.integers(3, 9))}
     made = plan(layers, [(*tie, bool(rng.random() < 0.7)) for tie in sorted(ties)])
+    for vertex in made.widths:
+        made.widths[vertex] = float(rng.uniform(5, 90))
     found = columns(made)
     for layer in layers:
         for left, right in zip(layer, layer[1:], strict=False):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from lamina.inspection.drawing import layers
 from lamina.inspection.drawing.layers import back_edges, components
 
 
@@ -61,6 +64,30 @@ def test_the_order_is_that_of_the_reader():
     edges = [(0, 1), (0, 2), (2, 3), (0, 4), (4, 5), (5, 6), (3, 7), (1, 7), (6, 7)]
     (part,) = check(8, edges)
     assert part.layers[1][:3] == [2, 1, 4] or [v for v in part.layers[1] if v < 8] == [2, 1, 4]
+
+
+def crossings(part, edges):
+    place = {v: (at, i) for at, layer in enumerate(part.layers) for i, v in enumerate(layer)}
+    ways = [[edges[index][0], *bends, edges[index][1]] for index, bends in part.bends.items()]
+    steps = [(place[a], place[b]) for way in ways for a, b in zip(way, way[1:], strict=False)]
+    return sum(
+        one[0][0] == other[0][0] and (one[0][1] - other[0][1]) * (one[1][1] - other[1][1]) < 0
+        for at, one in enumerate(steps)
+        for other in steps[:at]
+    )
+
+
+def test_more_rounds_find_an_order_with_fewer_crossings(monkeypatch):
+    counts = {}
+    for rounds in (1, 6):
+        monkeypatch.setattr(layers, "_ROUNDS", rounds)
+        counts[rounds] = 0
+        for seed in range(8):
+            rng = random.Random(seed)
+            edges = {tuple(sorted(rng.sample(range(16), 2))) for _ in range(26)}
+            edges = sorted(edges)
+            counts[rounds] += sum(crossings(part, edges) for part in check(16, edges))
+    assert counts[6] < 0.95 * counts[1]
 
 
 @pytest.mark.parametrize(

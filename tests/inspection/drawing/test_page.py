@@ -365,6 +365,8 @@ def test_labels_stay_in_their_boxes_in_the_browser_too(shown):
     press(browser, "#unfold")
     outside = browser.execute_script(OUTSIDE)
     assert outside == []
+    # In a font of another width too: texts say how wide they are.
+    assert len(elements(browser, "#graph text")) == len(elements(browser, "#graph text[textLength]")) > 0
 
 
 def test_a_name_cannot_break_out(browser, tmp_path):

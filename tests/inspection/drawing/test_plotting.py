@@ -43,6 +43,17 @@ def mixed(name="mixed"):
     )
 
 
+def test_a_text_of_an_svg_says_how_wide_it_is(tmp_path):
+    """So that it stays in its box in a font of another width."""
+    plot_model(mixed(), tmp_path / "m.svg", show_shapes=True)
+    for group in ElementTree.parse(tmp_path / "m.svg").iter(f"{SVG}g"):
+        if group.get("class", "").startswith("node "):
+            (box,) = group.findall(f"{SVG}rect")
+            for text in group.findall(f"{SVG}text"):
+                left, width = float(text.get("x")), float(text.get("textLength"))
+                assert float(box.get("x")) < left and left + width < float(box.get("x")) + float(box.get("width"))
+
+
 def test_by_default_boxes_show_the_class_alone(tmp_path):
     plot_model(mixed(), tmp_path / "m.svg")
     assert boxes(tmp_path / "m.svg") == [["Dense"], ["Dense"]]

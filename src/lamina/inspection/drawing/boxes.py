@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lamina.engine import nest
 from lamina.inspection.drawing.kinds import kind_of
-from lamina.inspection.drawing.typeface import clean, cut, width_of
+from lamina.inspection.drawing.typeface import clean, cut, width_of, wrap
 from lamina.inspection.report import Row
 
 RADIUS = 6.0
@@ -113,7 +113,8 @@ def group_box(title: str, rows: list[Row], num_params: int) -> Box:
         rows: the rows of one of its copies.
         num_params: the numbers in the weights of all.
     """
-    heads = [(title, TITLE, True, "strong")]
+    title = pretty(title)
+    heads = [(line, TITLE, True, "strong") for line in wrap(title, _WIDEST, TITLE, bold=True)]
     if num_params:
         heads.append((f"{num_params:,} parameters", NAME, False, "plain"))
     weighty = max(rows, key=lambda row: (kind_of(row.class_name) != "other", row.num_params))
@@ -122,13 +123,26 @@ def group_box(title: str, rows: list[Row], num_params: int) -> Box:
     return box
 
 
+def pretty(title: str) -> str:
+    """The title of a group with the signs that a table in a terminal does without.
+
+    Args:
+        title: the title.
+
+    Example:
+        >>> pretty("32 x (Lambda -> Conv2D) -> ... -> Add")
+        '32 × (Lambda → Conv2D) → … → Add'
+    """
+    return title.replace(" x ", " × ").replace("->", "→").replace("...", "…")
+
+
 def heading(text: str) -> Text:
     """The title of a frame, to be put at its corner.
 
     Args:
         text: the title.
     """
-    text = cut(clean(text), _WIDEST, NAME, True)
+    text = cut(clean(pretty(text)), _WIDEST, NAME, True)
     return Text(0, 0, text, NAME, True, "plain", width_of(text, NAME, True))
 
 

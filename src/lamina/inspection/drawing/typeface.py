@@ -110,6 +110,30 @@ def cut(text: str, width: float, size: float, bold: bool = False) -> str:
     return kept.rstrip() + _ELLIPSIS
 
 
+def wrap(text: str, width: float, size: float, bold: bool = False, most: int = 3) -> list[str]:
+    """A text in a few lines, broken between words; what the last one cannot hold is cut.
+
+    Args:
+        text: the text.
+        width: the most that a line may take.
+        size: of the font.
+        bold: whether it is bold.
+        most: the number of lines.
+
+    Example:
+        >>> wrap("Conv2D → Conv2D → Add", 80, 10)
+        ['Conv2D →', 'Conv2D → Add']
+    """
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and (len(lines) == most or width_of(longer, size, bold) <= width):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [cut(line, width, size, bold) for line in lines]
+
+
 def clean(text: str) -> str:
     """A text in one line, with nothing that a file cannot hold.
 

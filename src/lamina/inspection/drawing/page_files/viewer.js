@@ -213,7 +213,7 @@
       list(config);
     } else {
       html(panel, "p", node.texts.slice(1).map((text) => text[2]).join(), { class: "path" });
-      list([["copies", number(node.count)]]);
+      list([["copies", node.count > 1 ? number(node.count) : null]]);
     }
     if (node.members) {
       const act = html(panel, "button", isOpen[selected] ? "Fold" : "Unfold", { class: "act" });
