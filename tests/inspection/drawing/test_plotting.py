@@ -91,7 +91,7 @@ def test_models_inside_are_opened_on_request(tmp_path):
     frames = [
         text.text
         for group in ElementTree.parse(tmp_path / "m.svg").iter(f"{SVG}g")
-        if group.get("class") == "frame"
+        if group.get("class") == "heading"
         for text in group.findall(f"{SVG}text")
     ]
     assert frames == ["deep (Functional)", "inner (Functional)", "tail (Sequential)"]
@@ -116,7 +116,7 @@ def test_a_png_has_the_size_of_the_picture_at_its_dpi(tmp_path):
     picture = plot_model(mixed(), tmp_path / "m.png", show_shapes=True, dpi=192)
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     with Image.open(tmp_path / "m.png") as image:
-        assert abs(image.width - 2 * picture.width) <= 1 and abs(image.height - 2 * picture.height) <= 1
+        assert abs(image.width - 2 * picture.size[0]) <= 1 and abs(image.height - 2 * picture.size[1]) <= 1
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
     colours = {tuple(colour) for colour in np.unique(pixels, axis=0)}
     assert {(0xE9, 0xE4, 0xFB), (0x7A, 0x62, 0xCA), (0xFF, 0xFF, 0xFF)} <= colours
@@ -130,7 +130,7 @@ def test_a_png_that_would_be_too_large_has_fewer_dots_an_inch(tmp_path, monkeypa
     picture = plot_model(chain(), tmp_path / "m.png", dpi=1e9)
     with Image.open(tmp_path / "m.png") as image:
         assert image.height in (499, 500)
-        assert image.width / image.height == pytest.approx(picture.width / picture.height, rel=0.02)
+        assert image.width / image.height == pytest.approx(picture.size[0] / picture.size[1], rel=0.02)
     monkeypatch.setattr(raster, "MOST_PIXELS", 10_000)
     plot_model(chain(), tmp_path / "m.png")
     with Image.open(tmp_path / "m.png") as image:
@@ -225,6 +225,10 @@ def test_models_that_cannot_be_drawn_are_refused(tmp_path, monkeypatch):
     assert "fold=True" in str(caught.value) and "11" in str(caught.value)
     plot_model(chain(10), "m.svg")
     assert os.listdir(tmp_path) == ["m.svg"]
+    monkeypatch.setattr(plotting, "_MOST_BOXES", 6)
+    plot_model(nested(), "m.html")  # of a page, what it begins with counts
+    with pytest.raises(ArgumentError, match="too many layers"):
+        plot_model(nested(), "m.html", expand_nested=True)
 
 
 def test_too_many_long_links_are_refused(tmp_path, monkeypatch):
@@ -288,7 +292,7 @@ def test_a_notebook_shows_the_picture_itself(tmp_path):
     assert repr(svg) == f"<Picture '{tmp_path / 'm.svg'}'>"
     data, size = plot_model(model, tmp_path / "m.png")._repr_mimebundle_()
     assert data == {"image/png": (tmp_path / "m.png").read_bytes()}
-    assert size == {"image/png": {"width": round(svg.width), "height": round(svg.height)}}
+    assert size == {"image/png": {"width": round(svg.size[0]), "height": round(svg.size[1])}}
     page = plot_model(model, tmp_path / "m.html")._repr_mimebundle_()["text/html"]
     assert page.startswith("<iframe srcdoc=") and "<script" not in page
     assert list(plot_model(model, tmp_path / "m.pdf")._repr_mimebundle_()) == ["text/plain"]

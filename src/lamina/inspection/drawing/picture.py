@@ -12,20 +12,19 @@ class Picture:
 
     Args:
         path: the file.
-        width, height: its size in points of 1/96 inch, as it is shown.
+        size: its width and height in points of 1/96 inch, as it is shown; a page has none.
     """
 
-    def __init__(self, path: Path, width: float, height: float) -> None:
+    def __init__(self, path: Path, size: tuple[float, float] | None = None) -> None:
         self.path = path
-        self.width = width
-        self.height = height
+        self.size = size
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         ending = self.path.suffix.lower()
         if ending == ".svg":
             return {"image/svg+xml": self.path.read_text(encoding="utf-8")}
         if ending == ".png":
-            size = {"width": round(self.width), "height": round(self.height)}
+            size = dict(zip(("width", "height"), map(round, self.size or ()), strict=False))
             return {"image/png": self.path.read_bytes()}, {"image/png": size}
         if ending == ".html":
             page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)

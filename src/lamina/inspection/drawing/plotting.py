@@ -95,15 +95,17 @@ def plot_model(
     is_page = ending == ".html"
     report = measure(model, expand_nested=expand_nested or is_page)
     diagram = _diagram(report, shown, fold)
-    scene = lay_out(_checked(diagram.closed(groups=True, models=not expand_nested)), rankdir)
+    seen = _checked(diagram.closed(groups=True, models=not expand_nested))
     if is_page:
-        data = to_page(report, diagram, rankdir, open_models=expand_nested).encode()
-    elif ending == ".svg":
+        write_whole(path, to_page(report, diagram, rankdir, open_models=expand_nested).encode())
+        return Picture(path)
+    scene = lay_out(seen, rankdir)
+    if ending == ".svg":
         data = to_svg(scene, report.name).encode()
     else:
         data = to_pdf(scene) if ending == ".pdf" else to_png(scene, dpi)
     write_whole(path, data)
-    return Picture(path, scene.width, scene.height)
+    return Picture(path, (scene.width, scene.height))
 
 
 def notebook_html(model: Any) -> str:

@@ -105,12 +105,13 @@ class _Pen:
         """Everything, from back to front."""
         for placed in self._scene.frames:
             self._rectangle(placed, RADIUS + 2, PAPER.frame, PAPER.rim, dashes=(5, 3))
-            if placed.title is not None:
-                self._text(placed.title, *title_corner(placed))
         for placed in self._scene.boxes:
             if placed.box.stacked:
                 self._rectangle(placed._replace(x=placed.x + 4, y=placed.y + 4), RADIUS, *COLOURS[placed.box.kind])
         self._curves()
+        for placed in self._scene.frames:
+            if placed.title is not None:
+                self._heading(placed.title, *title_corner(placed))
         for placed in self._scene.boxes:
             fill, line = COLOURS[placed.box.kind]
             self._rectangle(placed, RADIUS, fill, line)
@@ -125,6 +126,13 @@ class _Pen:
             self._path(curve.steps, None, PAPER.edge, 1.4)
             tip, *sides = curve.head
             self._path([("M", [tip]), *(("L", [side]) for side in sides), ("Z", [tip])], PAPER.edge, PAPER.edge, 0)
+
+    def _heading(self, title: Text, x: float, y: float) -> None:
+        """The title of a frame, over the edges that may pass behind it."""
+        left, right, top, bottom = x - 3, x + title.width + 3, y - title.size, y + 0.3 * title.size
+        steps = [("M", [(left, top)]), ("L", [(right, top)]), ("L", [(right, bottom)]), ("L", [(left, bottom)])]
+        self._path([*steps, ("Z", [(left, top)])], PAPER.frame, PAPER.frame, 0)
+        self._text(title, x, y)
 
     def _rectangle(self, placed: Placed, radius: float, fill: str, line: str, dashes: Any = None) -> None:
         left, top, right, bottom = placed.x, placed.y, placed.x + placed.width, placed.y + placed.height

@@ -46,6 +46,8 @@ def to_svg(scene: Scene, name: str) -> str:
             _behind(edges, placed)
     for at, curve in enumerate(scene.curves):
         _edge(edges, curve, at)
+    for placed in scene.frames:
+        _heading(root, placed)
     for placed in scene.boxes:
         _box(root, placed)
     ElementTree.indent(root, " ")
@@ -56,7 +58,12 @@ def _frame(root: ElementTree.Element, placed: Placed) -> None:
     group = ElementTree.SubElement(root, "g", {"class": "frame", "data-node": str(placed.node)})
     ElementTree.SubElement(group, "title").text = placed.box.tooltip
     ElementTree.SubElement(group, "rect", _rectangle(placed, RADIUS + 2))
+
+
+def _heading(root: ElementTree.Element, placed: Placed) -> None:
+    """The title of a frame, over the edges that may pass behind it."""
     if placed.title is not None:
+        group = ElementTree.SubElement(root, "g", {"class": "heading", "data-node": str(placed.node)})
         _text(group, placed.title, *title_corner(placed))
 
 
@@ -134,6 +141,7 @@ def _style() -> str:
     """Rules for light paper, then what differs on dark."""
     shared = (
         f".lamina-graph text {{ font-family: {FONTS}; white-space: pre; }}\n"
+        ".lamina-graph .heading text { stroke-width: 5; stroke-linejoin: round; paint-order: stroke; }\n"
         ".lamina-graph .bold { font-weight: bold; }\n"
         ".lamina-graph path { fill: none; stroke-width: 1.4; }\n"
         ".lamina-graph .node rect, .lamina-graph .behind { stroke-width: 1.3; }\n"
@@ -147,6 +155,7 @@ def _colour_rules(paper: Paper, colours: dict[str, Colours]) -> str:
     lines = [
         f".paper {{ fill: {paper.back}; }}",
         f".frame rect {{ fill: {paper.frame}; stroke: {paper.rim}; }}",
+        f".heading text {{ stroke: {paper.frame}; }}",
         f"path {{ stroke: {paper.edge}; }}",
         f"polygon {{ fill: {paper.edge}; }}",
         *(f".{tone} {{ fill: {getattr(paper, tone)}; }}" for tone in ("strong", "plain", "muted")),

@@ -38,7 +38,10 @@
     const group = element(view, "g", { class: "frame", "data-node": placed.index });
     element(group, "title", {}, node.tooltip);
     rectangle(group, placed, data.radius + 2);
-    label(group, node.title, placed.x + measures.pad, placed.y + measures.title);
+  }
+  function drawHeading(placed) { // over the edges that may pass behind it
+    const group = element(view, "g", { class: "frame heading", "data-node": placed.index });
+    label(group, nodes[placed.index].title, placed.x + measures.pad, placed.y + measures.title);
     toggle(group, placed.index, placed.x + placed.width - 16, placed.y + 17);
   }
   function drawBox(placed) {
@@ -65,6 +68,7 @@
       if (nodes[placed.index].stacked)
         rectangle(edges, { ...placed, x: placed.x + 4, y: placed.y + 4 }, data.radius, { class: `behind ${nodes[placed.index].kind}` });
     scene.curves.forEach((curve) => drawEdge(edges, curve));
+    scene.frames.forEach(drawHeading);
     scene.boxes.forEach(drawBox);
     mark();
   }
