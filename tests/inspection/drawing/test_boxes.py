@@ -29,6 +29,7 @@ def test_a_box_says_what_it_is_told_to():
 
 def test_a_layer_that_was_not_called_says_so():
     assert texts(row_box(Row("d", "Dense"), ALL)) == ["Dense", "d", "output", "not called"]
+    assert texts(row_box(Row("m", "own weights", num_params=2), ALL)) == ["own weights", "m", "trainable", "yes"]
 
 
 def test_a_long_name_is_cut_and_whole_in_the_tooltip():

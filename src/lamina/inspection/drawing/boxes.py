@@ -94,7 +94,8 @@ def row_box(row: Row, shown: Shown) -> Box:
     if shown.shapes:
         if row.input_shape is not None and row.class_name != "InputLayer":
             details.append(("input", shape_text(row.input_shape)))
-        details.append(("output", shape_text(row.output_shape) if row.call_shapes else "not called"))
+        if row.class_name != "own weights":  # which no call makes
+            details.append(("output", shape_text(row.output_shape) if row.call_shapes else "not called"))
     if shown.dtype and row.dtype:
         details.append(("dtype", row.dtype))
     if shown.trainable and row.num_params:

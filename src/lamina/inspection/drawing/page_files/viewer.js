@@ -203,7 +203,7 @@
       list([
         ["name", about.name],
         ["input", about.input],
-        ["output", about.output ?? "not called"],
+        ["output", about.output ?? (about.class === "own weights" ? null : "not called")],
         ["calls", about.calls > 1 ? number(about.calls) : null],
         ["dtype", about.dtype],
         ["activation", about.activation],
