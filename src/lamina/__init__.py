@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lamina.engine.spec import InputSpec
     from lamina.engine.symbolic import SymbolicTensor
     from lamina.initializers import Initializer
-    from lamina.inspection import summary
+    from lamina.inspection import plot_model, summary
     from lamina.layers import Input
     from lamina.losses import Loss
     from lamina.metrics import Metric
@@ -78,6 +78,7 @@ _OBJECTS = {
     "Optimizer": "lamina.optimizers",
     "Sequential": "lamina.models",
     "SymbolicTensor": "lamina.engine.symbolic",
+    "plot_model": "lamina.inspection",
     "summary": "lamina.inspection",
 }
 

@@ -1,5 +1,7 @@
 """Looking at models: what is in them, and what it costs."""
 
+from lamina.inspection.drawing import notebook_html as notebook_html
+from lamina.inspection.drawing import plot_model as plot_model
 from lamina.inspection.measuring import measure as measure
 from lamina.inspection.printing import print_report as print_report
 from lamina.inspection.printing import report_text as report_text

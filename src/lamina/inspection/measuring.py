@@ -72,8 +72,8 @@ def measure(
         _check_inputs(model, given)
         rows: list[Row] = []
         _append_graph(rows, model, None, expand_nested)
-        own = own_row(model)
-        return _report(model, [*rows, *([own] if own else [])], "keras", list(model.graph.input_list))
+        _append_own(rows, model, None)
+        return _report(model, rows, "keras", list(model.graph.input_list))
     arguments = given or known_arguments(model)
     if arguments is None:
         raise _no_input(model)
@@ -103,8 +103,8 @@ def _measure_by_running(model: Any, arguments: Arguments, settled: bool, expand_
     else:
         rows = []
         LayerRows(seen, rows, patient, None, expand_nested).connect()
-        own = own_row(patient) if isinstance(patient, Layer) else None
-        rows += [own] if own else []
+        if list(names) != [patient]:
+            _append_own(rows, patient, None)
     report = _report(patient, rows, style, nest.flatten([attempt.args, attempt.kwargs]))
     if seen.error is not None:
         _mark_failure(report, seen, patient, names)
@@ -128,14 +128,20 @@ def _append_graph(rows: list[Row], model: Any, inside: int | None, expand_nested
         seen = run(layer, layer._run_abstractly, list(modules_to_watch(layer)), node.args, node.kwargs, layer.home())
         start = len(rows)
         waiting.append(LayerRows(seen, rows, layer, place, expand_nested))
-        own = own_row(layer) if len(rows) > start else None
-        if own is not None:
-            put_inside(own, rows, place)
-            rows.append(own)
+        if len(rows) > start:
+            _append_own(rows, layer, place)
 
     GraphRows(rows, model, expand_nested, append_other, inside)
     for inner in waiting:  # now that the rows around them know what they take
         inner.connect()
+
+
+def _append_own(rows: list[Row], model: Any, inside: int | None) -> None:
+    """A row for weights that are the model's own."""
+    own = own_row(model)
+    if own is not None:
+        put_inside(own, rows, inside)
+        rows.append(own)
 
 
 def _check_inputs(model: Any, given: Arguments | None) -> None:

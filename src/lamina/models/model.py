@@ -14,6 +14,7 @@ from lamina.engine.layer import Layer
 from lamina.engine.torch_module import as_layer
 from lamina.engine.tracking import Container
 from lamina.errors import ArgumentError, GraphError, LaminaError, NotBuiltError, unknown_name
+from lamina.inspection.drawing import notebook_html
 from lamina.inspection.summary import summary
 from lamina.registry import LAYERS
 from lamina.saving.tensors import load_weights, save_weights
@@ -253,6 +254,10 @@ class Model(Trainer, Layer):
             layer_range=layer_range,
             **options,
         )
+
+    def _repr_html_(self) -> str:
+        """The model as a notebook shows it."""
+        return notebook_html(self)
 
 
 def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
