@@ -45,7 +45,9 @@ def test_every_option_reaches_the_picture(program, monkeypatch):
     names = [flag.removeprefix("--").replace("-", "_") for flag in flags.split()]
     assert seen == {**dict.fromkeys(names, True), "fold": False, "rankdir": "LR", "dpi": 72, "input_size": None}
     assert cli.main(["plot", "program.py:net"]) == 0
-    assert seen == {**dict.fromkeys(names, False), "fold": None, "rankdir": "TB", "dpi": 200}
+    assert seen == {**dict.fromkeys(names, False), "fold": None, "rankdir": "TB", "dpi": 200, "input_size": None}
+    assert cli.main(["plot", "program.py:net", "--input-size", "3,32,32"]) == 0
+    assert seen["input_size"] == (3, 32, 32)
 
 
 @pytest.mark.parametrize(
