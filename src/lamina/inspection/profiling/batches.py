@@ -97,7 +97,7 @@ def random_batches(model: torch.nn.Module, input_size: Any, batch_size: int) -> 
             return torch.randint(limit, shape, dtype=dtype, device=device, generator=generator)
         return torch.randn(shape, device=device, generator=generator).to(dtype)
 
-    if input_size is None and is_graph(model):
+    if input_size is None and _is_graph(model):
         form: Any = model.graph.inputs  # type: ignore[union-attr]
         filled = nest.map_nest(lambda t: numbers(_full(t.shape, batch_size), t.dtype), form)
         return [_arguments(model, filled)]
@@ -109,7 +109,7 @@ def random_batches(model: torch.nn.Module, input_size: Any, batch_size: int) -> 
 
     floats = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     floats = floats or dtypes.torch_dtype(config.floatx())
-    if is_graph(model):
+    if _is_graph(model):
         known: Any = model
         return [of_kinds(chain((tensor.dtype for tensor in known.graph.input_list), repeat(floats)))]
     return [of_kinds(repeat(floats)), of_kinds(repeat(torch.int64))]
@@ -150,6 +150,11 @@ def _sizes(input_size: Any) -> Any:
             fix="leave the batch axis out; batch_size says how many samples there are",
         )
     return nest.map_shapes(lambda shape: shape if shape[:1] == (None,) else (None, *shape), input_size)
+
+
+def _is_graph(model: torch.nn.Module) -> bool:
+    """Whether a module is a model of lamina that is a graph, and knows its inputs."""
+    return isinstance(model, Layer) and model.built and is_graph(model)
 
 
 def _full(shape: tuple[int | None, ...], batch_size: int) -> tuple[int, ...]:

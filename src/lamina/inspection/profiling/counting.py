@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from lamina.engine.layer import Layer
 from lamina.inspection.measuring import measure
@@ -15,14 +16,28 @@ from lamina.inspection.profiling.steps import Steps
 from lamina.inspection.profiling.timeline import Timeline
 
 
-class _Operations(HostClock):
-    """A clock that counts operations in place of seconds."""
+class _Counter(TorchDispatchMode, HostClock):
+    """A clock that shows how many operations there were; as torch's `FlopCounterMode`, but without hooks on modules."""
 
-    def __init__(self, counter: FlopCounterMode) -> None:
-        self._counter = counter
+    def __init__(self) -> None:
+        super().__init__()
+        self._total = 0
 
     def stamp(self) -> Any:
-        return self._counter.get_total_flops()
+        return self._total
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None:
+            with self:  # what it consists of may be known
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **kwargs)
+        if formula is not None:
+            self._total += formula(*args, **kwargs, out_val=result)
+        return result
 
 
 def count_flops(steps: Steps, probes: Probes, timeline: Timeline) -> list[float]:
@@ -47,8 +62,8 @@ def _counted(steps: Steps, probes: Probes, timeline: Timeline) -> list[float]:
     """What torch's own counter sees while each part is at work; it does not know every operation."""
     clock, count = timeline.clock, len(probes.parts)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter, probes.installed():
-            timeline.clock = _Operations(counter)
+        with torch.no_grad(), _Counter() as counter, probes.installed():
+            timeline.clock = counter
             timeline.begin()
             steps.call()
             timeline.end()

@@ -11,7 +11,7 @@ from lamina.inspection.profiling.clocks import clock_for
 
 _SIZE = {"cpu": 1024}
 _OTHER_SIZE = 8192  # of devices with a memory of their own, which small products leave idle
-_TURNS = 7
+_TURNS = 10
 _found: dict[Any, float] = {}
 
 

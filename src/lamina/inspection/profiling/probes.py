@@ -100,7 +100,7 @@ class Probes:
         if id(module) in self._known:
             return
         self._known[id(module)] = -1
-        if is_graph(module):
+        if isinstance(module, Layer) and is_graph(module):
             self._watch_graph(module, path)
             return
         inside = _inside(module)

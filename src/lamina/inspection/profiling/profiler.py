@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lamina.engine.layer import Layer
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, NotBuiltError
 from lamina.inspection.profiling.batches import Batch, device_of, given_batch, random_batches
 from lamina.inspection.profiling.clocks import clock_for
 from lamina.inspection.profiling.counting import count_flops
@@ -55,6 +55,7 @@ def profile(
 
     Raises:
         ArgumentError: the size of the input is not known, the model fails on it, or it has nothing to train.
+        NotBuiltError: it has lazy modules of torch.
 
     Example:
         >>> from lamina import Sequential, layers
@@ -86,10 +87,11 @@ def _profile(
         stepping.watched(probes, timeline, {}, surveying=True)
         owners = probes.owners()
         flops = count_flops(stepping, probes, timeline)
+        seconds = []
         for _ in range(_WARM_UP):
-            seconds = stepping.plain()
+            seconds.append(stepping.plain())
             stepping.watched(probes, timeline, owners)
-        count = steps or min(_MOST, max(_FEWEST, round(_SECONDS / max(seconds, 1e-6))))
+        count = steps or min(_MOST, max(_FEWEST, round(_SECONDS / max(min(seconds), 1e-6))))
         plain: list[float] = []
         times: list[list[float]] = []
         for _ in range(count):
@@ -159,6 +161,13 @@ def _check(model: Any, batch_size: Any, steps: Any) -> None:
             received=f"{model!r} of type {type(model).__name__}",
             fix="pass an object, not its class" if isinstance(model, type) else "build the model first",
         )
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise NotBuiltError(
+            f"{type(model).__name__} has weights without a size yet.",
+            expected="a module whose weights exist",
+            received="lazy modules that have not been called",
+            fix="call it on a batch first",
+        )
     for name, value in (("batch_size", batch_size), ("steps", 1 if steps is None else steps)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ArgumentError(
@@ -168,9 +177,7 @@ def _check(model: Any, batch_size: Any, steps: Any) -> None:
 
 def _ready(model: Any, input_size: Any, input_data: Any, batch_size: int) -> Any:
     """The model, or for one whose weights do not exist yet a copy that has some."""
-    lazy = any(torch.nn.parameter.is_lazy(p) for p in (*model.parameters(), *model.buffers()))
-    unbuilt = any(isinstance(module, Layer) and not module.built for module in model.modules())
-    if not lazy and not unbuilt:
+    if all(module.built for module in model.modules() if isinstance(module, Layer)):
         return model
     made = copy.deepcopy(model)
     batches = (

@@ -57,8 +57,8 @@ def _random_state() -> Any:
 
 def _module_state(module: torch.nn.Module) -> Any:
     """What puts a module back, without those inside."""
-    training, buffers = module.training, dict(module._buffers)
-    values = {name: buffer.detach().clone() for name, buffer in buffers.items() if _has_values(buffer)}
+    training, buffers = module.training, dict(module._buffers.items())
+    values = {name: buffer.detach().clone() for name, buffer in buffers.items() if buffer is not None}
     hooks = [(found, dict(found)) for found in (getattr(module, name) for name in _HOOKS) if isinstance(found, dict)]
     sources = [value for value in vars(module).values() if isinstance(value, (SeedGenerator, torch.Generator))]
     states: list[Any] = [source.__getstate__() if isinstance(source, SeedGenerator) else source.get_state()
@@ -67,8 +67,9 @@ def _module_state(module: torch.nn.Module) -> Any:
 
     def restore() -> None:
         module.training = training
-        module._buffers.clear()
-        module._buffers.update(buffers)
+        if not isinstance(module, torch.jit.ScriptModule):  # whose buffers cannot be exchanged
+            module._buffers.clear()
+            module._buffers.update(buffers)
         with torch.no_grad():
             for name, value in values.items():
                 if not torch.equal(buffers[name], value):  # type: ignore[arg-type]
@@ -82,11 +83,6 @@ def _module_state(module: torch.nn.Module) -> Any:
             vars(module)["_added_losses"][:] = added
 
     return restore
-
-
-def _has_values(buffer: torch.Tensor | None) -> bool:
-    """Whether there is something to put back."""
-    return buffer is not None and not torch.nn.parameter.is_lazy(buffer)
 
 
 def _parameter_state(parameter: torch.nn.Parameter) -> Any:

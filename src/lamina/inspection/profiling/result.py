@@ -163,4 +163,5 @@ class Profile:
 
     def __repr__(self) -> str:
         way = "training" if self.train else "inference"
-        return f"<Profile of {self.class_name} {self.name!r}: {len(self.rows)} rows, {self.step_ms:.3g} ms a step of {way}>"
+        what = f"{self.class_name} {self.name!r}, {way}"
+        return f"<Profile of {what}: {len(self.rows)} rows, {self.step_ms:.3g} ms a step>"

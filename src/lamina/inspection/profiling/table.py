@@ -83,9 +83,9 @@ def _below(profile: Any) -> list[str]:
     """What stands below the table: the sums, and how far they are from a step that nobody watches."""
     parts = f" (forward {profile.forward_ms:.3f}, backward {profile.backward_ms:.3f})" if profile.train else ""
     peak = f"{profile.peak:,.0f} GFLOP/s in a large product" if profile.peak else "unknown"
+    unwatched = f"The step unwatched: {profile.step_ms:.3f} ms ({profile.difference:+.1%})"
     return [
-        f"All rows: {profile.total_ms:.3f} ms{parts}. The step unwatched: {profile.step_ms:.3f} ms "
-        f"({profile.difference:+.1%}). Medians of {profile.steps} steps.",
+        f"All rows: {profile.total_ms:.3f} ms{parts}. {unwatched}. Medians of {profile.steps} steps.",
         f"{profile.device}, {profile.dtype}. Peak: {peak}.",
     ]
 
