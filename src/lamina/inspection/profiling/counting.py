@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from lamina.engine.layer import Layer
+from lamina.inspection.flops import flops_of
 from lamina.inspection.measuring import measure
 from lamina.inspection.profiling.clocks import HostClock
 from lamina.inspection.profiling.probes import Probes
@@ -17,7 +17,7 @@ from lamina.inspection.profiling.timeline import Timeline
 
 
 class _Counter(TorchDispatchMode, HostClock):
-    """A clock that shows how many operations there were; as torch's `FlopCounterMode`, but without hooks on modules."""
+    """A clock that shows how many operations there were; without hooks, so that layers run as one do so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,15 +28,11 @@ class _Counter(TorchDispatchMode, HostClock):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is None:
-            with self:  # what it consists of may be known
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
-        result = func(*args, **kwargs)
-        if formula is not None:
-            self._total += formula(*args, **kwargs, out_val=result)
+        with self:  # what a composed operation consists of may be known
+            result = func.decompose(*args, **kwargs)
+        if result is NotImplemented:
+            result = func(*args, **kwargs)
+            self._total += flops_of(func, args, kwargs, result)
         return result
 
 
@@ -52,7 +48,7 @@ def count_flops(steps: Steps, probes: Probes, timeline: Timeline) -> list[float]
     known = _known(steps.model)
     found: list[float] = []
     for part, operations in zip(probes.parts, counted, strict=True):
-        by_name = [known.get(layer, (0, 1)) for layer in part.layers]
+        by_name = [known.get(layer, (0, 1)) for layer in part.layers if part.has_row]
         stated = sum(flops / calls for flops, calls in by_name) * max(part.calls, 1) * steps.batch.size
         found.append(stated or operations)
     return found

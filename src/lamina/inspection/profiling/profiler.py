@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import statistics
 from typing import Any
 
 import torch
 
-from lamina.engine.layer import Layer
-from lamina.errors import ArgumentError, NotBuiltError
-from lamina.inspection.profiling.batches import Batch, device_of, given_batch, random_batches
+from lamina.engine.layer import Layer, on_trial
+from lamina.errors import ArgumentError, LaminaError, NotBuiltError
+from lamina.inspection.measuring import measure
+from lamina.inspection.profiling.batches import Batch, batches_for
 from lamina.inspection.profiling.clocks import clock_for
 from lamina.inspection.profiling.counting import count_flops
 from lamina.inspection.profiling.peak import machine_peak
 from lamina.inspection.profiling.probes import Probes, row_places
-from lamina.inspection.profiling.quiet import unchanged
 from lamina.inspection.profiling.result import Profile, ProfileRow
 from lamina.inspection.profiling.steps import Steps
 from lamina.inspection.profiling.timeline import OUTSIDE, Timeline
+from lamina.inspection.quiet import unchanged
 
 _WARM_UP = 3
 _SECONDS = 1.5  # about, for the steps that nobody watches and again for the others
@@ -55,7 +57,7 @@ def profile(
 
     Raises:
         ArgumentError: the size of the input is not known, the model fails on it, or it has nothing to train.
-        NotBuiltError: it has lazy modules of torch.
+        NotBuiltError: it has no weights yet and cannot be copied.
 
     Example:
         >>> from lamina import Sequential, layers
@@ -67,21 +69,22 @@ def profile(
         True
     """
     _check(model, batch_size, steps)
-    with unchanged(model):
-        return _profile(
-            _ready(model, input_size, input_data, batch_size), input_size, train, input_data, batch_size, steps
-        )
+    with unchanged(model, hooks=True):
+        return _profile(model, input_size, input_data, batch_size, train, steps)
 
 
 def _profile(
-    model: torch.nn.Module, input_size: Any, train: bool, input_data: Any, batch_size: int, steps: int | None
+    model: torch.nn.Module, input_size: Any, input_data: Any, batch_size: int, train: bool, steps: int | None
 ) -> Profile:
     """`profile`, for a model that may be changed."""
-    model.train(train)
-    clock = clock_for(device_of(model, input_data))
-    timeline = Timeline(clock)
-    batches = [given_batch(model, input_data)] if input_data is not None else None
-    stepping = _first_that_fits(model, batches or random_batches(model, input_size, batch_size), train, clock)
+    batches = batches_for(model, input_size, input_data, batch_size)
+    try:
+        model = _built(model, batches)
+        model.train(train)
+        stepping = _first_that_fits(model, batches, train)
+    except _Failed as failed:
+        raise _failure(model, input_size, input_data, batches[0], failed.reason) from failed.reason
+    timeline = Timeline(stepping.clock)
     with stepping.going_on():
         probes = Probes(model, timeline)
         stepping.watched(probes, timeline, {}, surveying=True)
@@ -94,10 +97,12 @@ def _profile(
         count = steps or min(_MOST, max(_FEWEST, round(_SECONDS / max(min(seconds), 1e-6))))
         plain: list[float] = []
         times: list[list[float]] = []
-        for _ in range(count):
-            plain.append(stepping.plain())
-            forward, backward = stepping.watched(probes, timeline, owners)
-            times.append(forward + backward)
+        for turn in range(2 * count):
+            if turn % 4 in (0, 3):  # each kind comes after itself as often as after the other
+                plain.append(stepping.plain())
+            else:
+                forward, backward = stepping.watched(probes, timeline, owners)
+                times.append(forward + backward)
     medians = [statistics.median(column) * 1e3 for column in zip(*times, strict=True)]
     return _result(stepping, probes, owners, flops, medians, statistics.median(plain) * 1e3, count)
 
@@ -108,7 +113,7 @@ def _result(
 ) -> Profile:  # fmt: skip
     """The rows from the figures of the parts: those without a row of their own count as outside of all layers."""
     model, batch = stepping.model, stepping.batch
-    device, dtype = device_of(model, batch.tensors), _dtype_of(model, batch)
+    device, dtype = batch.device, _dtype_of(model, batch)
     peak = machine_peak(device, dtype)
     places = row_places(probes.parts)
     rows = {place: ProfileRow(" + ".join(part.layers), part.class_name, part.layers, part.calls, peak=peak,
@@ -139,18 +144,43 @@ def _result(
     )
 
 
-def _first_that_fits(model: torch.nn.Module, batches: list[Batch], train: bool, clock: Any) -> Steps:
-    """The steps on the first of the batches that the model takes; the error for the first one if it takes none."""
-    found: Exception | None = None
+class _Failed(Exception):
+    """A model that fails on every batch."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _first_that_fits(model: torch.nn.Module, batches: list[Batch], train: bool) -> Steps:
+    """The steps on the first of the batches that the model takes."""
+    reasons: list[Exception] = []
     for batch in batches:
-        steps = Steps(model, batch, train, clock)
+        steps = Steps(model, batch, train, clock_for(batch.device))
         try:
             with steps.going_on():
-                steps.try_out()
-            return steps
+                outputs = steps.call()
         except Exception as error:
-            found = found or error
-    raise found or RuntimeError("there is no batch")
+            reasons.append(error)
+            continue
+        steps.check(outputs)
+        return steps
+    raise _Failed(reasons[0])
+
+
+def _failure(model: Any, input_size: Any, input_data: Any, batch: Batch, error: Exception) -> Exception:
+    """The error for a model that fails: its own, if it is clear, else one that says in which layer."""
+    if isinstance(error, LaminaError):
+        return error
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    what, expected, received = f"{type(model).__name__} fails on this batch: {reason}", None, f"shapes {batch.shapes}"
+    fix = "check input_size, without the batch axis, or pass a real batch as input_data"
+    with contextlib.suppress(Exception):
+        found = measure(model, input_size, input_data).failure
+        if found is not None:
+            what, expected = f"{type(model).__name__} fails at {found.where!r}: {found.what}", found.expected
+            received, fix = found.received or received, found.fix or fix
+    return ArgumentError(what, expected=expected, received=received, fix=fix)
 
 
 def _check(model: Any, batch_size: Any, steps: Any) -> None:
@@ -161,13 +191,6 @@ def _check(model: Any, batch_size: Any, steps: Any) -> None:
             received=f"{model!r} of type {type(model).__name__}",
             fix="pass an object, not its class" if isinstance(model, type) else "build the model first",
         )
-    if any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
-        raise NotBuiltError(
-            f"{type(model).__name__} has weights without a size yet.",
-            expected="a module whose weights exist",
-            received="lazy modules that have not been called",
-            fix="call it on a batch first",
-        )
     for name, value in (("batch_size", batch_size), ("steps", 1 if steps is None else steps)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ArgumentError(
@@ -175,21 +198,26 @@ def _check(model: Any, batch_size: Any, steps: Any) -> None:
             )
 
 
-def _ready(model: Any, input_size: Any, input_data: Any, batch_size: int) -> Any:
+def _built(model: Any, batches: list[Batch]) -> Any:
     """The model, or for one whose weights do not exist yet a copy that has some."""
-    if all(module.built for module in model.modules() if isinstance(module, Layer)):
+    lazy = any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
+    if not lazy and all(module.built for module in model.modules() if isinstance(module, Layer)):
         return model
-    made = copy.deepcopy(model)
-    batches = (
-        [given_batch(made, input_data)] if input_data is not None else random_batches(made, input_size, batch_size)
-    )
-    _first_that_fits(made.eval(), batches, False, clock_for(device_of(made, input_data)))
+    with on_trial():
+        try:
+            made = copy.deepcopy(model)
+        except Exception as error:
+            raise NotBuiltError(
+                f"{type(model).__name__} has no weights yet and cannot be copied: {error}",
+                fix="call it on a batch of data first",
+            ) from error
+        _first_that_fits(made.eval(), batches, False)
     return made
 
 
 def _dtype_of(model: Any, batch: Batch) -> torch.dtype:
     """In which dtype the products of a model are computed, as far as one can tell."""
-    device = device_of(model, batch.tensors).type
+    device = batch.device.type
     if torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     mixed = getattr(model, "_mixed", None)

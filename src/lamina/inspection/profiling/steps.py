@@ -10,7 +10,7 @@ import torch
 
 from lamina.engine import nest
 from lamina.engine.layer import Layer
-from lamina.errors import ArgumentError, LaminaError
+from lamina.errors import ArgumentError
 from lamina.inspection.profiling.backward import watched_backward
 from lamina.inspection.profiling.batches import Batch
 from lamina.inspection.profiling.clocks import HostClock
@@ -53,39 +53,30 @@ class Steps:
         """The way forward alone."""
         return self.model(*self.batch.args, **self.batch.kwargs)
 
-    def try_out(self) -> None:
-        """Take one step.
+    def check(self, outputs: Any) -> None:
+        """Refuse a step of training that has no way back.
+
+        Args:
+            outputs: of a call.
 
         Raises:
-            LaminaError: the model raised it, or something else on its batch, or has nothing to train.
+            ArgumentError: there is nothing to differentiate, or nothing to train.
         """
-        try:
-            outputs = self.call()
-            loss = _mean_of(outputs) if self.train else None
-            if loss is not None and loss.requires_grad:
-                loss.backward()
-        except LaminaError:
-            raise
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ArgumentError(
-                f"{type(self.model).__name__} fails on this batch: {reason}",
-                received=f"shapes {self.batch.shapes}",
-                fix="check input_size, without the batch axis, or pass a real batch as input_data",
-            ) from error
-        if self.train and loss is None:
+        if not self.train:
+            return
+        loss = mean_of(outputs)
+        if loss is None:
             raise ArgumentError(
                 f"{type(self.model).__name__} gives no tensor of floats, so there is no way back.",
                 received=f"an output of type {type(outputs).__name__}",
                 fix="pass train=False",
             )
-        if loss is not None and not loss.requires_grad:
+        if not loss.requires_grad:
             raise ArgumentError(
                 f"{type(self.model).__name__} has no weight to train, so there is no way back.",
                 received=f"{sum(p.requires_grad for p in self._parameters)} parameters that want a gradient",
                 fix="pass train=False",
             )
-        self._drop_gradients()
 
     def plain(self) -> float:
         """The seconds of a step that nobody watches."""
@@ -93,7 +84,7 @@ class Steps:
         began = self.clock.stamp()
         outputs = self.call()
         if self.train:
-            _mean_of(outputs).backward()  # type: ignore[union-attr]
+            mean_of(outputs).backward()  # type: ignore[union-attr]
         ended = self.clock.stamp()
         self.clock.settle()
         self._drop_gradients()
@@ -115,7 +106,7 @@ class Steps:
             self.clock.settle()
             timeline.begin()
             outputs = self.call()
-            loss = _mean_of(outputs) if self.train else None
+            loss = mean_of(outputs) if self.train else None
             timeline.end()
             forward = timeline.seconds(count)
             if loss is None:
@@ -132,8 +123,16 @@ class Steps:
             parameter.grad = None
 
 
-def _mean_of(outputs: Any) -> torch.Tensor | None:
-    """A loss for any model: the sum of the means of its outputs."""
+def mean_of(outputs: Any) -> torch.Tensor | None:
+    """A loss for any model: the sum of the means of its outputs; `None` if none of them is of floats.
+
+    Args:
+        outputs: a nest.
+
+    Example:
+        >>> mean_of([torch.ones(3), torch.ones(2, dtype=torch.bool), torch.zeros(1)])
+        tensor(1.)
+    """
     total: torch.Tensor | None = None
     for leaf in nest.flatten(outputs):
         if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
