@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError, LoadError, NotBuiltError, WeightsError
-from lamina.saving.atomic import atomic_path
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
