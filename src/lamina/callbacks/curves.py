@@ -191,7 +191,7 @@ def _spread(name: str, numbers: dict[int, float], x: list[float]) -> Series:
     """One value for each epoch, NaN where there is none; a validation every so often has no gaps in between."""
     rows = list(numbers)
     steps = {b - a for a, b in zip(rows, rows[1:], strict=False)}
-    wanted = rows if name.startswith("val_") and len(steps) == 1 else range(len(x))
+    wanted = rows if name.startswith("val_") and len(steps) <= 1 else range(len(x))
     values = [numbers.get(row, math.nan) for row in wanted]
     return Series([x[row] for row in wanted], [y if math.isfinite(y) else math.nan for y in values])
 
