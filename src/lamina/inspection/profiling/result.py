@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
@@ -73,7 +74,7 @@ class Profile:
         peak: what the device reaches at best in a product of matrices, in GFLOP/s.
         train: whether the step is one of training.
         batch_size: how many samples it takes.
-        steps: how many were measured; each time is the median.
+        steps: how many were measured; the times are those of the third in the middle, from the fastest to the slowest.
         device: where.
         dtype: in which the products are computed.
         input_shapes: the shapes of the batch's tensors.
@@ -160,6 +161,9 @@ class Profile:
 
     def __str__(self) -> str:
         return text(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(text(self))}</pre>"  # what a notebook asks for
 
     def __repr__(self) -> str:
         way = "training" if self.train else "inference"

@@ -85,7 +85,7 @@ def _below(profile: Any) -> list[str]:
     peak = f"{profile.peak:,.0f} GFLOP/s in a large product" if profile.peak else "unknown"
     unwatched = f"The step unwatched: {profile.step_ms:.3f} ms ({profile.difference:+.1%})"
     return [
-        f"All rows: {profile.total_ms:.3f} ms{parts}. {unwatched}. Medians of {profile.steps} steps.",
+        f"All rows: {profile.total_ms:.3f} ms{parts}. {unwatched}. {profile.steps} steps of each.",
         f"{profile.device}, {profile.dtype}. Peak: {peak}.",
     ]
 
