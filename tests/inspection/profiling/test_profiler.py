@@ -8,12 +8,13 @@ import random
 import numpy as np
 import pytest
 import torch
+from museum import MUSEUM, differences, fingerprint
 from slow_modules import Slow, SlowLayer, taking
 from torch import nn
 
 from lamina import dtypes
 from lamina.engine.layer import Layer
-from lamina.errors import ArgumentError, NotBuiltError
+from lamina.errors import ArgumentError, LaminaError, NotBuiltError
 from lamina.inspection import profile
 from lamina.layers import (
     LSTM,
@@ -123,8 +124,8 @@ class Block(Layer):
 def test_a_subclassed_model_is_looked_into(clock):
     model = Subclassed(clock)
     model.build((None, 4))
-    found = times(profile(model, batch_size=2, steps=2))
     torch_names = [layer.name for layer in model.layers][1:3]
+    found = times(profile(model, batch_size=2, steps=2))
     assert found == {
         "back/in": (2, 3), f"{torch_names[0]}.0": (1, 1), torch_names[1]: (4, 0), "block/deep": (7, 9),
         "outside layers": (0.5, 0),
@@ -164,7 +165,7 @@ def test_scripted_and_compiled_modules_are_one_row():
 
 
 def test_a_gradient_is_added_in_the_row_of_its_parameter(clock):
-    """The weight of the first module is used by the second, which owns none; the rest is found by autograd's numbers."""
+    """The second module uses the weight of the first; what the sum of both gradients takes is the first one's time."""
 
     class User(nn.Module):
         def __init__(self, weight):
@@ -205,15 +206,14 @@ def test_layers_that_run_as_one_are_one_row(clock, monkeypatch, train):
 
     model = residual()
     monkeypatch.setattr(blocks, "_as_one", counted)
-    monkeypatch.setattr(Conv2D, "call", lambda *args: pytest.fail("a layer was called by itself"))
     found = profile(model, batch_size=2, train=train, steps=2)
     assert names(found) == ROWS and taken and all(taken)
     assert times(found)["conv1 + bn1 + relu1"] == times(found)["conv2 + bn2 + sum + relu2"] == (4, 0)
     row = found.find("bn2")
     assert row.layers == ("conv2", "bn2", "sum", "relu2")
     assert row.class_name == "Conv2D + BatchNormalization + Add + Activation"
-    assert row.num_params == 4 * 4 * 9 + 4 + 8 and row.output_bytes == 2 * 8 * 8 * 4 * 4
-    assert found.num_params == sum(p.numel() for p in model.parameters())
+    assert row.num_params == 4 * 4 * 9 + 4 + 16 and row.output_bytes == 2 * 8 * 8 * 4 * 4
+    assert found.num_params == model.count_params()
 
 
 def test_layers_that_somebody_watches_run_one_by_one_as_they_do_without_a_profile(clock):
@@ -245,8 +245,7 @@ def test_grouped_convolutions_are_one_row_with_many_layers():
     model = Model(x, Flatten(name="flat")(Concatenate(name="join")(parts)))
     found = profile(model, batch_size=2, steps=1)
     row = found.find("conv2")
-    assert {"conv0", "conv3", "join", "cut1"} <= set(row.layers)
-    assert "cut0 + cut1 + cut2 + cut3 + 5 more (Lambda + Conv2D + Concatenate)" in " ".join(str(found).split())
+    assert len(row.layers) == 9 and {"conv0", "conv3", "join", "cut1"} <= set(row.layers)
     assert row.flops == pytest.approx(3 * 2 * 4 * (2 * 4 * 4 * 2 * 2 * 9))
 
 
@@ -341,9 +340,6 @@ def test_a_model_without_weights_yet_is_copied():
 
 @pytest.mark.parametrize("policy, dtype", [("mixed_bfloat16", "bfloat16"), ("float64", "float64")])
 def test_the_precision_of_the_products_is_named(policy, dtype):
-    model = Sequential(
-        [Input((4,), dtype=policy.removeprefix("mixed_b") if policy == "float64" else None), Dense(2, dtype=policy)]
-    )
     dtypes.set_global_policy(policy)
     model = Sequential([Input((4,)), Dense(2)])
     assert profile(model, steps=1).dtype == dtype
@@ -404,17 +400,18 @@ def test_a_model_that_fails_is_one_error_which_names_the_layer():
 
 def test_what_has_nothing_to_train_is_refused():
     model = nn.Linear(3, 2).requires_grad_(False)
-    with pytest.raises(ArgumentError, match="no weight to train") as caught:
+    with pytest.raises(ArgumentError, match="a weight to train, so there is no way back") as caught:
         profile(model, (3,))
-    assert caught.value.fix == "pass train=False"
+    assert caught.value.received == "outputs, 0 weights to train" and caught.value.fix == "pass train=False"
     assert profile(model, (3,), train=False, steps=1).num_params == 8
 
     class Whole(nn.Linear):
         def forward(self, x):
             return super().forward(x).argmax(-1)
 
-    with pytest.raises(ArgumentError, match="no tensor of floats"):
+    with pytest.raises(ArgumentError, match="no tensor of floats") as caught:
         profile(Whole(3, 2), (3,))
+    assert caught.value.received == "no output of floats, 2 weights to train"
 
 
 # ---------------------------------------------------------------------- nothing is changed
@@ -489,6 +486,25 @@ def test_looking_at_a_graph_changes_nothing(train):
     assert model.code == code and model._compiled is compiled
     np.testing.assert_array_equal(model.predict(x, verbose=0), twin.predict(x, verbose=0))
     model.fit(x, y, verbose=0)  # and it can go on
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("name", MUSEUM)
+def test_looking_leaves_every_awkward_model_as_it_was(name, train):
+    make, size, count = MUSEUM[name]
+    model = make()
+    before = fingerprint(model)
+    try:
+        found = profile(model, (5, 3) if name == "lamina stateful" else size, train, batch_size=2, steps=1)
+    except LaminaError as error:
+        assert (name, train) in REFUSED, error
+    else:
+        assert (name, train) not in REFUSED and found.num_params == count
+    assert differences(before, fingerprint(model)) == []
+
+
+# Modules without weights have no way back, and torch does not copy this lazy one.
+REFUSED = {("no weights", True), ("lazy", True), ("lazy", False)}
 
 
 def test_a_profile_is_silent(capfd):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lamina.inspection.profiling.timeline import Makers, Timeline
+from lamina.inspection.profiling.timeline import OUTSIDE, Makers, Timeline
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def watched_backward(
     nodes, givers = _graph_of(loss)
     handles: list[Any] = []
     try:
-        current = timeline.current
+        current = OUTSIDE  # with which a timeline begins
         for node in sorted((n for n in nodes if not _gathers(n)), key=lambda n: n._sequence_nr(), reverse=True):
             row = makers.of(node._sequence_nr())
             if row != current:

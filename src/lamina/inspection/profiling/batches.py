@@ -12,6 +12,7 @@ from lamina.engine.layer import Layer
 from lamina.errors import ArgumentError
 from lamina.inspection.graphs import is_graph
 from lamina.inspection.inputs import Arguments, arguments_of, as_whole_numbers, known_arguments
+from lamina.inspection.watching import tensors_in
 
 
 class Batch(NamedTuple):
@@ -24,7 +25,7 @@ class Batch(NamedTuple):
     @property
     def tensors(self) -> list[torch.Tensor]:
         """The tensors among them."""
-        return [leaf for leaf in nest.flatten([self.args, self.kwargs]) if isinstance(leaf, torch.Tensor)]
+        return list(tensors_in([self.args, self.kwargs]))
 
     @property
     def size(self) -> int:

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from lamina.engine import nest
 from lamina.engine.layer import Layer
 from lamina.engine.rewrite import Fused
 from lamina.engine.symbolic import Operation
 from lamina.engine.torch_module import TorchModule
-from lamina.inspection.described import called_module
+from lamina.inspection.described import called_module, weights_of
 from lamina.inspection.graphs import is_graph
 from lamina.inspection.profiling.timeline import OUTSIDE, Timeline
+from lamina.inspection.watching import tensors_in
 
 _ABSENT: Any = object()
 
@@ -86,12 +86,12 @@ class Probes:
                     where[name] = kept
 
     def owners(self) -> dict[int, int]:
-        """By id of a parameter the first row that it belongs to, once the model has been surveyed."""
+        """By id of a weight the first row that it belongs to, once the model has been surveyed."""
         found: dict[int, int] = {}
         for place, part in enumerate(self.parts):
             for module in part.modules if part.has_row and part.calls else ():
-                for parameter in module.parameters():
-                    found.setdefault(id(parameter), place)
+                for weight in weights_of(module):
+                    found.setdefault(id(weight), place)
         return found
 
     # ------------------------------------------------------------------ where to
@@ -183,9 +183,7 @@ class Probes:
     @staticmethod
     def _note(part: Part, results: Any) -> None:
         part.calls += 1
-        part.output_bytes += sum(
-            leaf.numel() * leaf.element_size() for leaf in nest.flatten(results) if isinstance(leaf, torch.Tensor)
-        )
+        part.output_bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(results))
 
 
 def _inside(module: torch.nn.Module) -> list[tuple[torch.nn.Module, str]]:

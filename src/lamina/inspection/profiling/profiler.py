@@ -11,6 +11,7 @@ import torch
 
 from lamina.engine.layer import Layer, on_trial
 from lamina.errors import ArgumentError, LaminaError, NotBuiltError
+from lamina.inspection.described import weights_of
 from lamina.inspection.measuring import measure
 from lamina.inspection.profiling.batches import Batch, batches_for
 from lamina.inspection.profiling.clocks import clock_for
@@ -69,7 +70,7 @@ def profile(
         True
     """
     _check(model, batch_size, steps)
-    with unchanged(model, hooks=True):
+    with torch.inference_mode(False), unchanged(model, hooks=True):
         return _profile(model, input_size, input_data, batch_size, train, steps)
 
 
@@ -148,10 +149,10 @@ def _result(
         row.forward_ms += ms[part]
         row.backward_ms += ms[part + len(places)]
         row.flops += flops[part] * (3 if stepping.train else 1)
-    for parameter in model.parameters():
-        row = rows[owners.get(id(parameter), OUTSIDE)]
-        row.num_params += parameter.numel()
-        row.param_bytes += parameter.numel() * parameter.element_size()
+    for weight in weights_of(model):
+        row = rows[owners.get(id(weight), OUTSIDE)]
+        row.num_params += weight.numel()
+        row.param_bytes += weight.numel() * weight.element_size()
     return Profile(
         name=getattr(model, "name", type(model).__name__),
         class_name=type(model).__name__,
@@ -182,12 +183,12 @@ def _first_that_fits(model: torch.nn.Module, batches: list[Batch], train: bool) 
         steps = Steps(model, batch, train, clock_for(batch.device))
         try:
             with steps.going_on():
-                outputs = steps.call()
+                loss = steps.loss_of(steps.call())
         except Exception as error:
             reasons.append(error)
-            continue
-        steps.check(outputs)
-        return steps
+        else:
+            steps.check(loss)
+            return steps
     raise _Failed(reasons[0])
 
 

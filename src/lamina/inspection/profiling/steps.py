@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from lamina.engine import nest
 from lamina.engine.layer import Layer
 from lamina.errors import ArgumentError
 from lamina.inspection.profiling.backward import watched_backward
@@ -16,6 +15,7 @@ from lamina.inspection.profiling.batches import Batch
 from lamina.inspection.profiling.clocks import HostClock
 from lamina.inspection.profiling.probes import Probes
 from lamina.inspection.profiling.timeline import Timeline
+from lamina.inspection.watching import tensors_in
 from lamina.kernels.products import constant_weights
 
 
@@ -40,8 +40,6 @@ class Steps:
     def going_on(self) -> Iterator[None]:
         """Autograd as the steps need it."""
         with ExitStack() as stack:
-            if torch.is_inference_mode_enabled():
-                stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad() if self.train else torch.no_grad())
             stack.enter_context(
                 constant_weights() if not self.train and isinstance(self.model, Layer) else nullcontext()
@@ -53,28 +51,37 @@ class Steps:
         """The way forward alone."""
         return self.model(*self.batch.args, **self.batch.kwargs)
 
-    def check(self, outputs: Any) -> None:
+    def loss_of(self, outputs: Any) -> torch.Tensor | None:
+        """What a step of training goes back from, for any model: the sum of the means of the outputs.
+
+        Args:
+            outputs: in any form.
+
+        Returns:
+            `None` for inference, and if there is no float among the outputs.
+        """
+        total: torch.Tensor | None = None
+        for leaf in tensors_in(outputs) if self.train else ():
+            if leaf.is_floating_point():
+                mean = (leaf if leaf.dtype in (torch.float32, torch.float64) else leaf.float()).mean()
+                total = mean if total is None else total + mean
+        return total
+
+    def check(self, loss: torch.Tensor | None) -> None:
         """Refuse a step of training that has no way back.
 
         Args:
-            outputs: of a call.
+            loss: what `loss_of` gave.
 
         Raises:
             ArgumentError: there is nothing to differentiate, or nothing to train.
         """
-        if not self.train:
-            return
-        loss = mean_of(outputs)
-        if loss is None:
+        if self.train and (loss is None or not loss.requires_grad):
+            name, wanted = type(self.model).__name__, sum(p.requires_grad for p in self._parameters)
             raise ArgumentError(
-                f"{type(self.model).__name__} gives no tensor of floats, so there is no way back.",
-                received=f"an output of type {type(outputs).__name__}",
-                fix="pass train=False",
-            )
-        if not loss.requires_grad:
-            raise ArgumentError(
-                f"{type(self.model).__name__} has no weight to train, so there is no way back.",
-                received=f"{sum(p.requires_grad for p in self._parameters)} parameters that want a gradient",
+                f"{name} gives no tensor of floats that depends on a weight to train, so there is no way back.",
+                expected="at least one output to differentiate",
+                received=("outputs" if loss is not None else "no output of floats") + f", {wanted} weights to train",
                 fix="pass train=False",
             )
 
@@ -83,8 +90,9 @@ class Steps:
         self.clock.settle()
         began = self.clock.stamp()
         outputs = self.call()
-        if self.train:
-            mean_of(outputs).backward()  # type: ignore[union-attr]
+        loss = self.loss_of(outputs)
+        if loss is not None:
+            loss.backward()
         ended = self.clock.stamp()
         self.clock.settle()
         self._drop_gradients()
@@ -106,7 +114,7 @@ class Steps:
             self.clock.settle()
             timeline.begin()
             outputs = self.call()
-            loss = mean_of(outputs) if self.train else None
+            loss = self.loss_of(outputs)
             timeline.end()
             forward = timeline.seconds(count)
             if loss is None:
@@ -121,21 +129,3 @@ class Steps:
     def _drop_gradients(self) -> None:
         for parameter in self._parameters:
             parameter.grad = None
-
-
-def mean_of(outputs: Any) -> torch.Tensor | None:
-    """A loss for any model: the sum of the means of its outputs; `None` if none of them is of floats.
-
-    Args:
-        outputs: a nest.
-
-    Example:
-        >>> mean_of([torch.ones(3), torch.ones(2, dtype=torch.bool), torch.zeros(1)])
-        tensor(1.)
-    """
-    total: torch.Tensor | None = None
-    for leaf in nest.flatten(outputs):
-        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
-            mean = (leaf if leaf.dtype in (torch.float32, torch.float64) else leaf.float()).mean()
-            total = mean if total is None else total + mean
-    return total

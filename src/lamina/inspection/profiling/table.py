@@ -52,7 +52,7 @@ def _table(profile: Any) -> Any:
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", expand=False)
     table.add_column("Layer (type)", overflow="fold")
     names = ["Forward ms", *(["Backward ms", "Both ms"] if profile.train else []), "Share"]
-    for name in [*names, "GFLOP", "GFLOP/s", "Of peak", "Outputs", "Params"]:
+    for name in [*names, "FLOP", "GFLOP/s", "Of peak", "Outputs", "Params"]:
         table.add_column(name, justify="right", no_wrap=True)
     for row in profile.rows:
         times = [row.forward_ms, *([row.backward_ms, row.ms] if profile.train else [])]
@@ -60,7 +60,7 @@ def _table(profile: Any) -> Any:
             Text(_label(row)),
             *(f"{ms:.3f}" for ms in times),
             f"{row.ms / profile.total_ms:.1%}" if profile.total_ms else "",
-            f"{row.flops / 1e9:.3f}" if row.flops else "-",
+            _count(row.flops) if row.flops else "-",
             f"{row.gflops:.1f}" if row.flops else "-",
             f"{row.of_peak:.0%}" if row.flops and row.peak else "-",
             _size(row.output_bytes) if row.output_bytes else "-",
@@ -88,6 +88,15 @@ def _below(profile: Any) -> list[str]:
         f"All rows: {profile.total_ms:.3f} ms{parts}. {unwatched}. {profile.steps} steps of each.",
         f"{profile.device}, {profile.dtype}. Peak: {peak}.",
     ]
+
+
+def _count(operations: float) -> str:
+    """A number of operations with a letter for its thousands."""
+    for letter in ("", "k", "M", "G"):
+        if operations < 1000:
+            return f"{operations:.3g} {letter}".rstrip()
+        operations /= 1000
+    return f"{operations:.3g} T"
 
 
 def _size(count: float) -> str:
