@@ -113,7 +113,8 @@ def test_a_learning_rate_has_a_logarithmic_axis_if_it_changes_much(rates, scale)
 
 
 def test_a_name_with_signs_of_mathematics_is_shown_as_it_is(tmp_path):
-    plot_history({"f1_$x^2": [1.0], "val_f1_$x^2": [0.5]}, tmp_path / "a.png")
+    name = r"$\frac$"
+    assert titles(plot_history({name: [1.0], f"val_{name}": [0.5]}, tmp_path / "a.png")) == [name]
 
 
 # ---------------------------------------------------------------------- choosing
@@ -187,7 +188,9 @@ def test_a_resumed_history_knows_when_its_validations_were():
     second.on_epoch_end(2, {"loss": 2.0})
     second.on_epoch_end(3, {"loss": 1.0, "val_loss": 0.5})
     assert lines(second.plot().axes[0])["validation"] == ([2, 4], [1, 0.5])
-    third = History()
+    twice, third = History(), History()
+    twice.set_state(history_of({"loss": 2.0}, history=history_of({"loss": 4.0}, {"loss": 3.0})).get_state())
+    assert lines(twice.plot().axes[0])["training"] == ([1, 2, 3], [4, 3, 2])
     third.set_state({"epoch": [0, 1], "history": {"loss": [2.0, 1.0]}})  # as it was written before
     assert lines(third.plot().axes[0])["training"] == ([1, 2], [2, 1])
 

@@ -182,7 +182,7 @@ def _placed(
 def _likely_rows(name: str, length: int, count: int) -> Iterable[int]:
     """Where values belong that are fewer than the epochs: in a validation every so often, else at the beginning."""
     step = count // max(length, 1)
-    if name.startswith("val_") and 2 <= length < count - 1 and count // step == length:
+    if name.startswith("val_") and length > 1 and count // step == length:
         return range(step - 1, step * length, step)
     return range(length)
 

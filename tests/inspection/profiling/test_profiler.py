@@ -16,6 +16,7 @@ from lamina import dtypes
 from lamina.engine.layer import Layer
 from lamina.errors import ArgumentError, LaminaError, NotBuiltError
 from lamina.inspection import profile
+from lamina.inspection.profiling import counting
 from lamina.layers import (
     LSTM,
     Activation,
@@ -100,12 +101,13 @@ class Subclassed(Model):
 
     def __init__(self, clock):
         super().__init__()
-        x = Input((4,), name="x")
+        self.clock, x = clock, Input((4,), name="x")
         self.back = Model(x, SlowLayer(clock, 0.002, 0.003, name="in")(x), name="back")
         self.parts = [nn.Sequential(Slow(clock, 0.001, 0.001)), Slow(clock, 0.004)]
         self.block = Block(clock, name="block")
 
     def call(self, x):
+        x = taking(x, self.clock, 0.25, 0.0)
         return self.block(self.parts[1](self.parts[0](self.back(x))))
 
 
@@ -128,7 +130,7 @@ def test_a_subclassed_model_is_looked_into(clock):
     found = times(profile(model, batch_size=2, steps=2))
     assert found == {
         "back/in": (2, 3), f"{torch_names[0]}.0": (1, 1), torch_names[1]: (4, 0), "block/deep": (7, 9),
-        "outside layers": (0.5, 0),
+        "outside layers": (250.5, 0),
     }  # fmt: skip
 
 
@@ -165,7 +167,7 @@ def test_scripted_and_compiled_modules_are_one_row():
 
 
 def test_a_gradient_is_added_in_the_row_of_its_parameter(clock):
-    """The second module uses the weight of the first; what the sum of both gradients takes is the first one's time."""
+    """The first module uses the weight of the second, so that the sum of both gradients is made behind it."""
 
     class User(nn.Module):
         def __init__(self, weight):
@@ -173,13 +175,12 @@ def test_a_gradient_is_added_in_the_row_of_its_parameter(clock):
             self.borrowed = [weight]
 
         def forward(self, x):
-            return x * self.borrowed[0]
+            return taking(x * self.borrowed[0], clock, 0.0, 0.001)
 
-    slow = Slow(clock, 0.0)
-    slow.weight.register_hook(lambda gradient: setattr(clock, "now", clock.now + 0.002) or gradient)
-    found = profile(nn.Sequential(slow, User(slow.weight)), (4,), steps=1)
-    assert found.total_ms == pytest.approx(found.step_ms) == pytest.approx(2)
-    assert times(found)["0"] == (0, 2)
+    slow = Slow(clock, 0.0, 0.004)
+    slow.weight.register_post_accumulate_grad_hook(lambda _: setattr(clock, "now", clock.now + 0.002))
+    found = profile(nn.Sequential(User(slow.weight), slow), (4,), steps=1)
+    assert times(found) == {"0": (0, 1), "1": (0, 6), "outside layers": (0, 0)}
 
 
 # ---------------------------------------------------------------------- layers that run as one
@@ -259,6 +260,20 @@ def test_operations_are_those_of_the_batch_and_twice_as_many_on_the_way_back():
     assert found.find("0").flops == 3 * 5 * 2 * 8 * 4 and found.find("1").flops == 0
 
 
+def test_operations_are_counted_where_torch_does_not_run_while_others_look_on(monkeypatch):
+    x = Input((8,), name="x")
+    model = Model(x, nn.Sequential(nn.Linear(8, 2), nn.ReLU())(Dense(8, name="a")(x)))
+    found = profile(model, batch_size=5, train=False, steps=1)
+    assert found.find("a").flops == 5 * 2 * 8 * 8 and found.flops == 5 * 2 * 8 * (8 + 2)
+
+    def refuse(self):
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(counting._Counter, "stamp", refuse)
+    found = profile(model, batch_size=5, train=False, steps=1)
+    assert found.find("a").flops == 5 * 2 * 8 * 8 == found.flops
+
+
 def test_speed_is_operations_over_time_and_over_the_peak(clock):
     class Product(Slow):
         def forward(self, x):
@@ -331,6 +346,22 @@ def test_a_model_without_weights_yet_is_copied():
     model = Sequential([Dense(3, name="a"), Dropout(0.5, name="b")])
     assert names(profile(model, (4,), steps=1)) == {"a", "b", "outside layers"}
     assert not model.built and not model.get_layer("a").built
+
+
+def test_a_copy_takes_no_automatic_name():
+    class Net(Model):
+        def build(self, input_shape):
+            self.dense = Dense(2)
+            super().build(input_shape)
+
+        def call(self, x):
+            return self.dense(x)
+
+    assert profile(Net(), (4,), steps=1).num_params == 10
+    assert Dense(2).name == "dense"
+
+
+def test_lazy_modules_are_copied_if_torch_can():
     lazy = nn.Sequential(nn.LazyLinear(3))
     assert profile(lazy, (4,), steps=1).num_params == 15
     assert torch.nn.parameter.is_lazy(lazy[0].weight)

@@ -194,11 +194,12 @@ def _inside(module: torch.nn.Module) -> list[tuple[torch.nn.Module, str]]:
         return [(called_module(layer), layer.name) for layer in module.layers]
     if type(module).__module__.startswith("lamina.") and isinstance(module, Layer):
         return []
-    if isinstance(module, torch.jit.ScriptModule) or "_orig_mod" in module._modules:  # compiled, as one
+    if "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None:  # compiled, as one
         return []
-    if getattr(module, "_compiled_call_impl", None) is not None:
-        return []
-    return [(child, child.name if isinstance(child, Layer) else name) for name, child in module.named_children()]
+    by_name = isinstance(module, Layer)  # a torch module calls those inside by their attributes
+    return [
+        (child, child.name if by_name and isinstance(child, Layer) else key) for key, child in module.named_children()
+    ]
 
 
 def row_places(parts: list[Part]) -> list[int]:

@@ -235,7 +235,7 @@ def _built(model: Any, batches: list[Batch]) -> Any:
                 f"{type(model).__name__} has no weights yet and cannot be copied: {error}",
                 fix="call it on a batch of data first",
             ) from error
-        _first_that_fits(made.eval(), batches, False)
+        _first_that_fits(made, batches, False)
     return made
 
 
