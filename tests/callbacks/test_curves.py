@@ -190,7 +190,8 @@ def test_a_resumed_history_knows_when_its_validations_were():
     assert lines(second.plot().axes[0])["validation"] == ([2, 4], [1, 0.5])
     twice, third = History(), History()
     twice.set_state(history_of({"loss": 2.0}, history=history_of({"loss": 4.0}, {"loss": 3.0})).get_state())
-    assert lines(twice.plot().axes[0])["training"] == ([1, 2, 3], [4, 3, 2])
+    twice.on_epoch_end(1, {"loss": 1.0, "val_loss": 5.0})
+    assert lines(twice.plot().axes[0]) == {"training": ([1, 2, 3, 4], [4, 3, 2, 1]), "validation": ([4], [5])}
     third.set_state({"epoch": [0, 1], "history": {"loss": [2.0, 1.0]}})  # as it was written before
     assert lines(third.plot().axes[0])["training"] == ([1, 2], [2, 1])
 
