@@ -134,6 +134,22 @@ def test_a_subclassed_model_is_looked_into(clock):
     }  # fmt: skip
 
 
+def test_a_users_layer_may_keep_its_layers_in_a_list_of_that_name(clock):
+    class Stack(Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.layers = [SlowLayer(clock, 0.001, name="one"), SlowLayer(clock, 0.002, name="two")]
+            self.unused = Dense(3)
+
+        def call(self, x):
+            return self.layers[1](self.layers[0](x))
+
+    x = Input((4,), name="x")
+    model = Model(x, Stack(name="stack")(x))
+    found = times(profile(model, steps=1))
+    assert sorted(found.values()) == [(0, 0), (1, 0), (2, 0)] and len(found) == 3
+
+
 def test_models_inside_a_graph_are_looked_into(clock):
     model = Subclassed(clock)
     model.build((None, 4))

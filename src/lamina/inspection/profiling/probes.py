@@ -190,7 +190,7 @@ def _inside(module: torch.nn.Module) -> list[tuple[torch.nn.Module, str]]:
     """The modules to follow in place of `module`, with their names; none where it is one piece."""
     if isinstance(module, TorchModule):
         return _inside(module.module)
-    if isinstance(module, Layer) and hasattr(module, "layers"):
+    if isinstance(module, Layer) and isinstance(getattr(type(module), "layers", None), property):  # a model
         return [(called_module(layer), layer.name) for layer in module.layers]
     if type(module).__module__.startswith("lamina.") and isinstance(module, Layer):
         return []

@@ -225,7 +225,9 @@ def _check(model: Any, batch_size: Any, steps: Any) -> None:
 def _built(model: Any, batches: list[Batch]) -> Any:
     """The model, or for one whose weights do not exist yet a copy that has some."""
     lazy = any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
-    if not lazy and all(module.built for module in model.modules() if isinstance(module, Layer)):
+    # A layer that is unbuilt in a built model is one that nobody calls.
+    layers = [model] if isinstance(model, Layer) else [part for part in model.modules() if isinstance(part, Layer)]
+    if not lazy and all(layer.built for layer in layers):
         return model
     with on_trial():
         try:
