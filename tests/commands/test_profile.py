@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
-import torch
 
 from lamina.cli import main
-from lamina.errors import LoadError
+
+NETWORKS = """
+import torch
 
 
 class Two(torch.nn.Module):
@@ -22,19 +21,15 @@ class Two(torch.nn.Module):
         return self.a(x) + self.b(y)
 
 
-MODELS = {"net.py:one": lambda: torch.nn.Sequential(torch.nn.Linear(3, 2)), "net.py:two": Two}
+one, two = torch.nn.Sequential(torch.nn.Linear(3, 2)), Two()
+"""
 
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """Runs `lamina profile`; gives the exit status, stdout and stderr."""
 
-    def load(text):
-        if text not in MODELS:
-            raise LoadError(f"There is no model '{text}'.", fix="check the path")
-        return MODELS[text]()
-
-    monkeypatch.setitem(sys.modules, "lamina.commands.target", SimpleNamespace(load_target=load))
+    (tmp_path / "net.py").write_text(NETWORKS)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
@@ -66,7 +61,7 @@ def test_figures_are_written_to_a_file(run, tmp_path):
         (["net.py:one", "--batch-size", "0"], "no whole number above zero"),
         (["net.py:one"], "Nothing says what Sequential takes"),
         (["net.py:one", "--input-size", "4"], "Sequential fails at '0'"),
-        (["nothing.py", "--input-size", "4"], "There is no model 'nothing.py'"),
+        (["nothing.py", "--input-size", "4"], "nothing.py"),
         (["net.py:one", "--input-size", "3", "--json", "no/such/a.json"], "There is no such folder"),
     ],
 )

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from lamina.atomic import atomic_path
+from lamina.commands.target import FORMS, load_target
 from lamina.commands.train import _positive
 from lamina.inspection.profiling import profile
 
@@ -24,7 +25,7 @@ def add_parser(commands: Any) -> None:
         "back, the slowest first, with the operations that it computes and the memory of its outputs and weights.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("target", metavar="TARGET", help="the model: a file, or a name in a module")
+    parser.add_argument("target", metavar="TARGET", help=f"the model: {FORMS}")
     parser.add_argument(
         "--input-size",
         type=_size,
@@ -50,8 +51,6 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         LaminaError: there is no such model, or it cannot be run.
     """
-    from lamina.commands.target import load_target
-
     sizes = getattr(given, "input_size", None)
     size = sizes[0] if sizes is not None and len(sizes) == 1 else sizes
     train = not getattr(given, "no_train", False)
