@@ -56,10 +56,10 @@ def test_figures_are_written_to_a_file(run, tmp_path):
     ("arguments", "words"),
     [
         ([], "the following arguments are required: TARGET"),
-        (["net.py:one", "--input-size", "3,x"], "'3,x' is no size such as 3,32,32"),
-        (["net.py:one", "--input-size", "0"], "'0' is no size"),
+        (["net.py:one", "--input-size", "3,y"], "'3,y' is no shape, such as 3,32,32"),
+        (["net.py:one", "--input-size", "0"], "'0' is no shape"),
         (["net.py:one", "--batch-size", "0"], "no whole number above zero"),
-        (["net.py:one"], "Nothing says what Sequential takes"),
+        (["net.py:one"], "--input-size 3,32,32 gives it"),
         (["net.py:one", "--input-size", "4"], "Sequential fails at '0'"),
         (["nothing.py", "--input-size", "4"], "nothing.py"),
         (["net.py:one", "--input-size", "3", "--json", "no/such/a.json"], "There is no such folder"),

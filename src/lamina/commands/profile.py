@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from lamina.atomic import atomic_path
+from lamina.commands.sizes import add_input_size, input_size, told_of_input_size
 from lamina.commands.target import FORMS, load_target
 from lamina.commands.train import _positive
 from lamina.inspection.profiling import profile
@@ -26,14 +27,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("target", metavar="TARGET", help=f"the model: {FORMS}")
-    parser.add_argument(
-        "--input-size",
-        type=_size,
-        action="append",
-        default=argparse.SUPPRESS,
-        metavar="3,32,32",
-        help="the size of one sample, without the batch axis; again for each further input (a built model knows it)",
-    )
+    add_input_size(parser)
     parser.add_argument("--batch-size", type=_positive(int), default=32, help="samples in the batch")
     parser.add_argument(
         "--no-train", action="store_true", default=argparse.SUPPRESS, help="inference alone, without the way back"
@@ -51,23 +45,11 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         LaminaError: there is no such model, or it cannot be run.
     """
-    sizes = getattr(given, "input_size", None)
-    size = sizes[0] if sizes is not None and len(sizes) == 1 else sizes
     train = not getattr(given, "no_train", False)
-    found = profile(load_target(given.target), size, train, batch_size=given.batch_size)
+    with told_of_input_size(given):
+        found = profile(load_target(given.target), input_size(given), train, batch_size=given.batch_size)
     file = getattr(given, "json", None)
     if file is not None:  # before anything that a closed pipe could stop
         with atomic_path(file) as part:
             part.write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
     found.show()
-
-
-def _size(text: str) -> tuple[int, ...]:
-    """`3,32,32` as a size."""
-    try:
-        sizes = tuple(int(part) for part in text.strip("()").split(",") if part.strip())
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 3,32,32")
-    return sizes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError
-from lamina.saving.atomic import atomic_path
 
 
 def write_whole(path: Path, data: bytes) -> None:
