@@ -32,12 +32,13 @@ if TYPE_CHECKING:
         regularizers,
         utils,
     )
+    from lamina.callbacks import plot_history
     from lamina.dtypes import DTypePolicy
     from lamina.engine.layer import Layer
     from lamina.engine.spec import InputSpec
     from lamina.engine.symbolic import SymbolicTensor
     from lamina.initializers import Initializer
-    from lamina.inspection import plot_model, summary
+    from lamina.inspection import plot_model, profile, summary
     from lamina.layers import Input
     from lamina.losses import Loss
     from lamina.metrics import Metric
@@ -78,7 +79,9 @@ _OBJECTS = {
     "Optimizer": "lamina.optimizers",
     "Sequential": "lamina.models",
     "SymbolicTensor": "lamina.engine.symbolic",
+    "plot_history": "lamina.callbacks",
     "plot_model": "lamina.inspection",
+    "profile": "lamina.inspection",
     "summary": "lamina.inspection",
 }
 
