@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from lamina.engine.layer import Layer, on_trial
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError
 from lamina.inspection.advice import failure_of
 from lamina.inspection.calls import CallRows, LayerRows, modules_to_watch
+from lamina.inspection.copies import copied, has_no_weights_yet, is_lazy
 from lamina.inspection.described import bytes_of, own_row, put_inside, shape_of, weights_of
 from lamina.inspection.graphs import GraphRows, is_graph
 from lamina.inspection.inputs import Arguments, arguments_of, as_whole_numbers, known_arguments
@@ -83,7 +83,7 @@ def measure(
 
 def _measure_by_running(model: Any, arguments: Arguments, settled: bool, expand_nested: bool, style: str) -> Report:
     """The report of a model that must be run; `settled` says that the dtypes of its arguments are not a guess."""
-    keep = _has_no_weights_yet(model)
+    keep = has_no_weights_yet(model)
     tries = [arguments] if settled else [arguments, as_whole_numbers(arguments)]
     found: list[tuple[Any, Run]] = []
     for attempt in tries:
@@ -163,29 +163,13 @@ def _check_inputs(model: Any, given: Arguments | None) -> None:
         )
 
 
-def _has_no_weights_yet(model: torch.nn.Module) -> bool:
-    """Whether a run would make weights. A layer that is unbuilt in a built model is one that nobody calls."""
-    if isinstance(model, Layer):
-        unbuilt = not model.built
-    else:
-        unbuilt = any(isinstance(module, Layer) and not module.built for module in model.modules())
-    return unbuilt or any(torch.nn.parameter.is_lazy(t) for t in [*model.parameters(), *model.buffers()])
-
-
 def _built_copy(model: torch.nn.Module, arguments: Arguments) -> torch.nn.Module:
     """A copy of `model` with its weights made, as far as that goes."""
-    lazy = [t for t in [*model.parameters(), *model.buffers()] if torch.nn.parameter.is_lazy(t)]
-    fresh = {id(t): type(t)(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in lazy}
-    try:
-        copied = copy.deepcopy(model, fresh)  # torch cannot copy a buffer that waits for its size
-    except Exception as error:
-        raise NotBuiltError(
-            f"{type(model).__name__} has no weights yet and cannot be copied: {error}",
-            fix="call it on a batch of data first",
-        ) from error
-    silence(copied)
-    run(copied, patient_call(copied), [], *arguments, keep=True, ways=("real",) if lazy else ("abstract", "real"))
-    return copied
+    made = copied(model)
+    silence(made)
+    ways = ("real",) if is_lazy(made) else ("abstract", "real")
+    run(made, patient_call(made), [], *arguments, keep=True, ways=ways)
+    return made
 
 
 def _report(model: Any, rows: list[Row], style: str, inputs: list[Any]) -> Report:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import statistics
 from typing import Any
 
 import torch
 
-from lamina.engine.layer import Layer, on_trial
-from lamina.errors import ArgumentError, LaminaError, NotBuiltError
+from lamina.engine.layer import on_trial
+from lamina.errors import ArgumentError, LaminaError
+from lamina.inspection.copies import copied, has_no_weights_yet
 from lamina.inspection.described import weights_of
 from lamina.inspection.measuring import measure
 from lamina.inspection.profiling.batches import Batch, batches_for
@@ -224,19 +224,10 @@ def _check(model: Any, batch_size: Any, steps: Any) -> None:
 
 def _built(model: Any, batches: list[Batch]) -> Any:
     """The model, or for one whose weights do not exist yet a copy that has some."""
-    lazy = any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers()))
-    # A layer that is unbuilt in a built model is one that nobody calls.
-    layers = [model] if isinstance(model, Layer) else [part for part in model.modules() if isinstance(part, Layer)]
-    if not lazy and all(layer.built for layer in layers):
+    if not has_no_weights_yet(model):
         return model
     with on_trial():
-        try:
-            made = copy.deepcopy(model)
-        except Exception as error:
-            raise NotBuiltError(
-                f"{type(model).__name__} has no weights yet and cannot be copied: {error}",
-                fix="call it on a batch of data first",
-            ) from error
+        made = copied(model)
         _first_that_fits(made, batches, False)
     return made
 
