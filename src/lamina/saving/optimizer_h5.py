@@ -127,6 +127,6 @@ def _load(optimizer: Optimizer, arrays: Sequence[np.ndarray]) -> str | None:
                 if tensor.shape != (0,):
                     tensor.copy_(torch.from_numpy(np.array(array)))
     optimizer._steps = max(0, int(arrays[0]))
-    if fixed:
+    if fixed and np.float32(optimizer._learning_rate) != np.float32(arrays[1]):  # else the config has more digits
         optimizer._learning_rate = float(arrays[1])
     return None
