@@ -102,6 +102,7 @@ LOST_BY_KERAS: dict[str, set[str]] = {
     "losses.SparseCategoricalCrossentropy": {"axis"},
     "metrics.SparseTopKCategoricalAccuracy": {"from_sorted_ids"},
     "metrics.AUC": {"thresholds"},
+    "metrics.CosineSimilarity": {"axis"},
     "initializers.Identity": {"gain"},
 }
 """Arguments that real Keras takes, and leaves out of the configs that it writes."""
