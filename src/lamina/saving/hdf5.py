@@ -205,7 +205,9 @@ class Hdf5File(Group):
         strange = [number for number in filters if number not in _FILTERS]
         if strange:
             raise _wrong(self.name, path, "deflate, shuffle, fletcher32 or lzf", f"filter {strange[0]}")
-        if dataset.dtype.hasobject or dataset.dtype.kind not in "biufcSU":
+        # Two bytes without fields are how Keras keeps bfloat16, which HDF5 has no type for.
+        opaque = dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.dtype.names is None
+        if dataset.dtype.hasobject or not (dataset.dtype.kind in "biufcSU" or opaque):
             raise _wrong(self.name, path, "numbers", f"dtype {dataset.dtype}")
         stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
         limit = max(_FREE_BYTES, stored * (MAX_RATIO if filters else 1))
