@@ -192,7 +192,16 @@ def test_a_custom_function_does_not_stand_for_a_class(saved, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no json", "[1, 2]", "3", "{}", '{"class_name": 3, "config": {}}', "[" * 100_000, '{"a":' * 500 + "1" + "}" * 500],
+    [
+        "",
+        "no json",
+        "[1, 2]",
+        "3",
+        "{}",
+        '{"class_name": 3, "config": {}}',
+        "[" * 100_000,
+        '{"a":' * 500 + "1" + "}" * 500,
+    ],
     ids=["empty", "text", "list", "number", "nothing", "no name", "brackets", "nested"],
 )
 def test_a_config_of_another_form_is_refused(text, saved, tmp_path):
