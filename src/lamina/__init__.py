@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         models,
         optimizers,
         regularizers,
+        saving,
         utils,
     )
     from lamina.callbacks import plot_history
@@ -65,6 +66,7 @@ _PACKAGES = (
     "models",
     "optimizers",
     "regularizers",
+    "saving",
     "utils",
 )
 _OBJECTS = {

@@ -78,9 +78,7 @@ class Group:
             LoadError: there is none, or it is a link, has another shape, lies elsewhere, or is larger than what is
                 stored for it.
         """
-        found, path = self._member(name)
-        if _is_group(found):
-            raise _wrong(self._file.name, path, "an array", "a group")
+        found, path = self._array(name)
         return self._file.read(found, path, shape)
 
     def is_group(self, name: str) -> bool:
@@ -97,7 +95,7 @@ class Group:
         Args:
             name: its name.
         """
-        found, path = self._member(name)
+        found, path = self._array(name)
         self._file.check(found, path)
         return tuple(found.shape)
 
@@ -107,7 +105,7 @@ class Group:
         Args:
             name: its name.
         """
-        found, path = self._member(name)
+        found, path = self._array(name)
         self._file.check(found, path)
         return found.dtype
 
@@ -118,6 +116,13 @@ class Group:
                 yield from (f"{name}/{inner}" for inner in self.group(name).arrays())
             else:
                 yield name
+
+    def _array(self, name: str) -> tuple[Any, str]:
+        """A member that is an array."""
+        found, path = self._member(name)
+        if _is_group(found):
+            raise _wrong(self._file.name, path, "an array", "a group")
+        return found, path
 
     def _member(self, name: str) -> tuple[Any, str]:
         """A member, reached through hard links only."""
@@ -200,7 +205,9 @@ class Hdf5File(Group):
         strange = [number for number in filters if number not in _FILTERS]
         if strange:
             raise _wrong(self.name, path, "deflate, shuffle, fletcher32 or lzf", f"filter {strange[0]}")
-        if dataset.dtype.hasobject or dataset.dtype.kind not in "biufcSU":
+        # Two bytes without fields are how Keras keeps bfloat16, which HDF5 has no type for.
+        opaque = dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.dtype.names is None
+        if dataset.dtype.hasobject or not (dataset.dtype.kind in "biufcSU" or opaque):
             raise _wrong(self.name, path, "numbers", f"dtype {dataset.dtype}")
         stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
         limit = max(_FREE_BYTES, stored * (MAX_RATIO if filters else 1))
