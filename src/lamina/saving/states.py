@@ -10,7 +10,6 @@ import json
 import math
 import os
 import zlib
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -46,7 +45,7 @@ def write_state(path: str | os.PathLike[str], state: Any, name: str = "the state
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.state"
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.state")
         >>> write_state(path, {"best": np.float32(0.5), 3: (torch.ones(2), "text")})
         >>> read_state(path)
         {'best': 0.5, 3: (tensor([1., 1.]), 'text')}
@@ -138,8 +137,8 @@ def _encoded(value: Any, name: str, held: list[Any]) -> Any:
         held.append(value)
         return {"n": [value.dtype.str, list(value.shape)]}
     if isinstance(value, dict):
-        members = [[_encoded(k, f"a key of {name}", held), _encoded(v, f"{name}[{k!r}]", held)] for k, v in value.items()]
-        return {"d": members}
+        pairs = value.items()
+        return {"d": [[_encoded(k, f"a key of {name}", held), _encoded(v, f"{name}[{k!r}]", held)] for k, v in pairs]}
     if isinstance(value, (list, tuple)):
         members = [_encoded(member, f"{name}[{i}]", held) for i, member in enumerate(value)]
         return members if isinstance(value, list) else {"t": members}

@@ -14,7 +14,6 @@ import torch
 from lamina.seeds import SeedGenerator
 
 GENERATORS = (torch.Generator, SeedGenerator, np.random.Generator, np.random.RandomState, random.Random)
-_DEPTH = 5  # objects inside objects
 _MEMBERS = 1000  # a longer list or dict holds data, not objects that own something
 _WHOLE = 1 << 24  # bytes; of a larger array not every number is looked at
 _LARGEST = 1 << 29  # bytes of one attribute that a state may hold
@@ -32,6 +31,7 @@ class Belongings:
     Args:
         owners: the objects by names that are the same in every process.
         contents: whether more than generators are kept.
+        depth: how many objects inside objects are looked into.
 
     Example:
         >>> class Data:
@@ -48,9 +48,10 @@ class Belongings:
         (True, True)
     """
 
-    def __init__(self, owners: dict[str, Any], contents: bool = True) -> None:
+    def __init__(self, owners: dict[str, Any], contents: bool = True, depth: int = 5) -> None:
         self._owners = owners
         self._contents = contents
+        self._depth = depth
         self._first = {path: _mark(found.value) for path, found in self._walk().items() if found.kind == "content"}
 
     @property
@@ -66,10 +67,13 @@ class Belongings:
                 state[path] = ("generator", _state_of(found.value))
             elif found.kind == "decides":
                 state[path] = ("decides", found.value.get_state())
-            elif found.kind == "content" and self._first.get(path) != _mark(found.value):
-                if _size(found.value) <= _LARGEST:
-                    state[path] = ("content", _copy(found.value))
+            elif found.kind == "content" and self._has_changed(path, found.value):
+                state[path] = ("content", _copy(found.value))
         return state
+
+    def _has_changed(self, path: str, value: Any) -> bool:
+        """Whether this is no longer what it was, and no more than a file should hold."""
+        return _size(value) <= _LARGEST and self._first.get(path) != _mark(value)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave, perhaps in another process.
@@ -83,7 +87,7 @@ class Belongings:
             if kind == "content":
                 if found is None:  # an attribute that the object did not have yet
                     parent, _, name = path.rpartition(".")
-                    if parent in known and known[parent].kind == "object":
+                    if parent in known and known[parent].kind == "object" and not name.startswith("__"):
                         setattr(known[parent].value, name, saved)
                 elif not _refilled(found.value, saved):
                     _put(found.holder, found.key, saved)
@@ -95,21 +99,25 @@ class Belongings:
         found: dict[str, _Found] = {}
         seen: set[int] = set()
         for name, owner in self._owners.items():
-            self._enter(_Found("object", owner, None, name), name, _DEPTH, found, seen)
+            self._enter(_Found("object", owner, None, name), name, self._depth, found, seen)
         return found
 
     def _enter(self, this: _Found, path: str, depth: int, found: dict[str, _Found], seen: set[int]) -> None:
         """Note what is in a value, itself included."""
         value = this.value
+        is_content = depth < self._depth and _is_content(value)
+        if depth < self._depth and isinstance(value, _SKIPPED):
+            return
         if id(value) in seen and not isinstance(value, (int, float, str, type(None))):
             return
-        seen.add(id(value))
+        if depth or is_content or isinstance(value, GENERATORS):
+            seen.add(id(value))
         if isinstance(value, GENERATORS):
             found[path] = this._replace(kind="generator")
-        elif depth < _DEPTH and _is_content(value):
+        elif is_content:
             if self._contents:
                 found[path] = this._replace(kind="content")
-        elif not depth or (depth < _DEPTH and isinstance(value, _SKIPPED)):
+        elif not depth:
             return
         elif isinstance(value, (list, tuple, dict)):
             members = value.items() if isinstance(value, dict) else enumerate(value)
@@ -154,8 +162,8 @@ def _mark(value: Any) -> Any:
         flat = value.reshape(-1) if isinstance(value, np.ndarray) else value.detach().cpu().contiguous().reshape(-1)
         if _size(value) > _WHOLE:
             flat = flat[:: -(-_size(value) // _WHOLE)]
-        flat = np.ascontiguousarray(flat) if isinstance(flat, np.ndarray) else flat.contiguous().view(torch.uint8).numpy()
-        return tuple(value.shape), str(value.dtype), zlib.crc32(memoryview(flat.view(np.uint8)))
+        bytes_of = flat.contiguous().view(torch.uint8).numpy() if isinstance(flat, torch.Tensor) else flat
+        return tuple(value.shape), str(value.dtype), zlib.crc32(np.ascontiguousarray(bytes_of).view(np.uint8))
     if isinstance(value, (list, dict)):
         return hash(tuple(value.items() if isinstance(value, dict) else value)), len(value)
     return type(value).__name__, repr(value)
