@@ -32,8 +32,8 @@ class ModelCheckpoint(MonitorCallback):
             stays besides, where it is known which that is. A file is removed once the next one is safely on the disk.
 
     Raises:
-        ArgumentError: `mode`, `save_freq` or `keep_last` is none of these; or, once training begins, the logs lack a name, or
-            `filepath` is a folder.
+        ArgumentError: `mode`, `save_freq` or `keep_last` is none of these; or, once training begins, the logs lack a
+            name, or `filepath` is a folder.
 
     Example:
         >>> checkpoint = ModelCheckpoint("best-{epoch:02d}.keras", monitor="val_auc", save_best_only=True)

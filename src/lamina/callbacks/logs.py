@@ -21,7 +21,7 @@ from lamina.registry import CALLBACKS
 class CSVLogger(Callback):
     """Writes one row for each epoch into a CSV file: the epoch, from 0, and its values in the order of their names.
 
-    A row is written at once and whole. A run that is resumed goes on below the rows of the epochs that it has behind it.
+    A row is written at once and whole. A run that is resumed goes on below the rows of the epochs behind it.
 
     The first epoch decides the columns. If it has no validation, each column gets a second one `val_...`, for later
     epochs that may have it; a value that an epoch lacks is `NA`.
@@ -116,7 +116,7 @@ class CSVLogger(Callback):
         """The columns, and how long the file is."""
         if self._file is not None:
             os.fsync(self._file.fileno())
-        counts = (self._file is not None or self._goes_on) and os.path.exists(self.filename)
+        counts = (self.keys is not None or self._goes_on) and os.path.exists(self.filename)
         return {"keys": self.keys, "bytes": os.path.getsize(self.filename) if counts else None}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -211,14 +211,29 @@ class Trainer(Evaluation):
         run = run_of(resume, self, adapter, validation, called, says=verbose != 0)
         self.__dict__.update(stop_training=False, _labels=labels)
         wanted = _validation_epochs(validation_freq) if validation is not None else None
-        with modes_kept(self), Interrupts() as interrupts, self._attended(adapter, epochs - initial_epoch):
+        interrupted = self._epochs(range(initial_epoch, epochs), adapter, validation, wanted, called, run)
+        if interrupted and on_interrupt == "raise":
+            raise KeyboardInterrupt
+        return self.history
+
+    def _epochs(
+        self,
+        epochs: range,
+        adapter: DataAdapter,
+        validation: DataAdapter | None,
+        wanted: Any,
+        called: Any,
+        run: Run | None,
+    ) -> bool:
+        """All epochs, and what comes before and after them; gives whether Ctrl-C ended them."""
+        with modes_kept(self), Interrupts() as interrupts, self._attended(adapter, len(epochs)):
             try:
                 called.on_train_begin()
                 logs: Any = {}
-                first = called.first_epoch(initial_epoch)
+                first = called.first_epoch(epochs.start)
                 if run is not None:
-                    first = run.begin(first, epochs)
-                for epoch in range(first, epochs):
+                    first, logs = run.begin(first, epochs.stop)
+                for epoch in range(first, epochs.stop):
                     logs = self._one_epoch(epoch, adapter, validation, wanted, called, interrupts, run)
                     if self.stop_training or interrupts.requested:
                         break
@@ -233,9 +248,7 @@ class Trainer(Evaluation):
                 if validation is not None:
                     validation.close()
                 self.__dict__["_labels"] = None
-        if interrupts.requested and on_interrupt == "raise":
-            raise KeyboardInterrupt
-        return self.history
+            return interrupts.requested
 
     @contextmanager
     def _attended(self, adapter: DataAdapter, epochs: int) -> Iterator[None]:
@@ -295,7 +308,7 @@ class Trainer(Evaluation):
             self.optimizer.on_epoch_end(logs)
         called.on_epoch_end(epoch, logs)
         if run is not None and whole:
-            run.after_epoch(epoch, last=self.stop_training or interrupts.requested)
+            run.after_epoch(epoch, logs, last=self.stop_training or interrupts.requested)
         return logs
 
     def _check_monitors(self, logs: Any, validation: Any, called: Any) -> None:

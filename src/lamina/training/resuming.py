@@ -146,7 +146,7 @@ class Run:
         self._due = self._allowed = -math.inf
         self._written: tuple[int, int] | None = None
 
-    def begin(self, first_epoch: int, epochs: int) -> int:
+    def begin(self, first_epoch: int, epochs: int) -> tuple[int, Any]:
         """Go on with what is in the folder, or write there how the run begins.
 
         Args:
@@ -154,7 +154,7 @@ class Run:
             epochs: where it ends.
 
         Returns:
-            The epoch to begin with.
+            The epoch to begin with, and the logs of the one before.
 
         Raises:
             LoadError: the folder holds a run that this is not, or nothing in it can be read.
@@ -165,7 +165,7 @@ class Run:
         state = self._newest()
         if state is None:
             self._save(first_epoch, 0, None)
-            return first_epoch
+            return first_epoch, {}
         place = state["place"] if isinstance(state, dict) and "place" in state else {"done": 0}
         self._state.put_back(state, data=not place["done"])
         first_epoch, done = int(place["epoch"]), int(place["done"])
@@ -176,12 +176,12 @@ class Run:
             at = f"epoch {first_epoch + 1}" + (f", batch {done + 1}" if done else "")
             warn(f"the run in {self._resume.path} " + ("is at its end." if is_over else f"goes on with {at}."))
         if is_over:
-            return epochs
+            return epochs, place["logs"] or {}
         if done:
             self._waiting = state
         else:
-            self._save(first_epoch, 0, None)
-        return first_epoch
+            self._save(first_epoch, 0, place["logs"])
+        return first_epoch, place["logs"] or {}
 
     def enter(self, epoch: int) -> tuple[int, Any]:
         """An epoch has begun: if it is the one that was interrupted, stand where it was.
@@ -222,15 +222,16 @@ class Run:
         if done and self._written != (epoch, done):
             self._save(epoch, done, logs, batch)
 
-    def after_epoch(self, epoch: int, last: bool) -> None:
+    def after_epoch(self, epoch: int, logs: Any, last: bool) -> None:
         """Write the state, unless one was written a moment ago.
 
         Args:
             epoch: the epoch that has ended.
+            logs: its logs.
             last: whether no other follows, though more were planned.
         """
         if last or epoch + 1 >= self._epochs or time.monotonic() >= self._allowed:
-            self._save(epoch + 1, 0, None)
+            self._save(epoch + 1, 0, logs)
 
     def end(self, is_over: bool) -> None:
         """Remove the files, if the callback that asked for them wants that.

@@ -45,7 +45,7 @@ class RunState:
         Args:
             epoch: the epoch that is next, or under way.
             done: how many of its batches have been trained.
-            logs: those of the last of them.
+            logs: those of the last of them, or of the epoch before.
             batch: the last of them, `(x, y, sample_weight)`.
 
         Raises:
@@ -59,11 +59,12 @@ class RunState:
             self._sources["validation"].reset()  # as the next evaluation would
         weights = dict(model.state_dict())
         optimizer = model.optimizer
+        logs = None if logs is None else plain(dict(logs), "logs")
         return {
             "model": type(model).__name__,
             "optimizers": _kinds(optimizer),
             "data_kind": self._data,
-            "place": {"epoch": epoch, "done": done, "logs": dict(logs) if done else None, "stop": model.stop_training},
+            "place": {"epoch": epoch, "done": done, "logs": logs, "stop": model.stop_training},
             "weights": weights,
             "buffers": {name: buffer for name, buffer in model.named_buffers() if name not in weights},
             "generators": self._generators().state(),
