@@ -1,9 +1,10 @@
 """A small training that is killed again and again, in a process that has imported everything and forks.
 
-    python killed_run.py KIND FOLDER KILLS SEED
+    python killed_run.py FOLDER KILLS SEED [KIND ...]
 
-It trains once without any kill and once without `resume`, then as often as it takes with kills, and prints what came
-of it as JSON. Half of the kills come from a timer, half from inside the writing of a file.
+For each kind of data it trains once without any kill and once without `resume`, then as often as it takes with so many
+kills, and compares. It prints what came of it as JSON. Half of the kills come from a timer, half from inside the
+writing of a file. With some hundred kills it is a test of endurance, to be run by hand.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,7 @@ import lamina
 from lamina.callbacks import CSVLogger, EarlyStopping, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau
 from lamina.training import PyDataset, Resume
 
-SAMPLES, WIDTH, BATCH, EPOCHS = 60, 6, 4, 6
+SAMPLES, WIDTH, BATCH, EPOCHS, EVERY = 60, 6, 4, 5, 4
 
 
 def arrays():
@@ -145,11 +148,11 @@ def train(kind, folder, keeps):
 
 def fails_at(call):
     """Be killed at so many-th of the system calls that make a file: before it, or right behind it."""
-    count = itertools.count(1)
+    count, own = itertools.count(1), os.getpid()
 
     def failing(function):
         def called(*args, **kwargs):
-            number = next(count)
+            number = next(count) if os.getpid() == own else 0  # workers of the data inherit these functions
             if number == call:
                 os.kill(os.getpid(), signal.SIGKILL)
             result = function(*args, **kwargs)
@@ -189,15 +192,18 @@ def chain(kind, folder, kills, seed):
     """Train with kills until the end; the number of kills, and how many of them came from inside a write."""
     dice = random.Random(seed)
     began = time.monotonic()
-    assert ended(process(kind, folder / "whole", 2)) == 0
+    assert ended(process(kind, folder / "whole", EVERY)) == 0
     seconds = time.monotonic() - began
     assert ended(process(kind, folder / "plain", None)) == 0
     within = killed = 0
     while killed < kills:
-        shutil_free(folder / "killed")
+        shutil.rmtree(folder / "killed", ignore_errors=True)
+        (folder / "killed").mkdir()
         while killed < kills:
             inside = dice.random() < 0.5
-            child = process(kind, folder / "killed", 2, dice.choice((1, -1)) * dice.randint(1, 60) if inside else None)
+            child = process(
+                kind, folder / "killed", EVERY, dice.choice((1, -1)) * dice.randint(1, 60) if inside else None
+            )
             if not inside:
                 time.sleep(dice.uniform(0.0, seconds * 0.6))
                 os.kill(child, signal.SIGKILL)
@@ -208,17 +214,9 @@ def chain(kind, folder, kills, seed):
             killed += 1
             within += inside
         else:
-            assert ended(process(kind, folder / "killed", 2)) == 0
+            assert ended(process(kind, folder / "killed", EVERY)) == 0
         compare(folder)
     return {"kills": killed, "inside a write": within, "seconds of a run": seconds}
-
-
-def shutil_free(folder):
-    """An empty folder."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
 
 
 def compare(folder):
@@ -228,13 +226,23 @@ def compare(folder):
         for weight, value in whole["weights"].items():
             assert torch.equal(value, other["weights"][weight]), f"{name}: {weight} differs"
         for part in ("optimizer", "history", "epoch", "kept", "log"):
-            assert repr(whole[part]) == repr(other[part]), f"{name}: {part}\n{whole[part]}\n{other[part]}"
+            assert repr(whole[part]) == repr(other[part]), f"{name}: {part}\n{whole[part]!r:.500}\n{other[part]!r:.500}"
     left = [path.name for path in (folder / "killed" / "state").iterdir() if ".part" in path.name]
     assert not left, left
 
 
+def main(folder, kills, seed, kinds):
+    """What came of each kind: counts, or the text of the error."""
+    found = {}
+    for number, kind in enumerate(kinds):
+        for name in ("whole", "plain", "killed"):
+            (folder / str(number) / name).mkdir(parents=True)
+        try:
+            found[kind] = chain(kind, folder / str(number), kills, seed + number)
+        except AssertionError:
+            found[kind] = traceback.format_exc()
+    print(json.dumps(found))
+
+
 if __name__ == "__main__":
-    kind, folder, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    for name in ("whole", "plain", "killed"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    print(json.dumps(chain(kind, folder, kills, seed)))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] or KINDS)

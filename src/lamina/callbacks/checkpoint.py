@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import string
 from typing import Any
 
@@ -196,6 +197,20 @@ class ModelCheckpoint(MonitorCallback):
         self._kept, self._best_path = list(state["kept"]), state["best_path"]
         self._best_kept = state["best_kept"]
         self._batches.set_state(state["batches"])
+        for unfinished in self._unfinished():  # of the process that was killed while it wrote
+            with contextlib.suppress(OSError):
+                os.remove(unfinished)
+
+    def _unfinished(self) -> list[str]:
+        """Files beside those of this object that were being written under their temporary names."""
+        folder, name = os.path.split(self.filepath)
+        if "{" in folder or not os.path.isdir(folder or "."):
+            return []
+        parts = [
+            f"{re.escape(text)}{'' if field is None else '.+'}" for text, field, _, _ in string.Formatter().parse(name)
+        ]
+        pattern = re.compile(rf"\.{''.join(parts)}\.[0-9a-f]{{8}}\.part")
+        return [os.path.join(folder, found) for found in os.listdir(folder or ".") if pattern.fullmatch(found)]
 
 
 class BatchCounter:
