@@ -130,7 +130,7 @@ def write_error(path: object, error: OSError, fix: str | None = None) -> WriteEr
     """
     if isinstance(error, WriteError):
         return error
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     usual = "free some space on the disk, or write to another one" if full else "check the folder and its permissions"
     place = f": {error.filename}" if error.filename is not None and str(error.filename) != str(path) else ""
     made = WriteError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lamina.errors import ArgumentError, LoadError, NotBuiltError, WeightsError
+from lamina.errors import ArgumentError, LoadError, NotBuiltError, WeightsError, write_error
 from lamina.saving.atomic import atomic_path
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
@@ -28,7 +28,8 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
         ArgumentError: the name ends otherwise, a file is there and must not be replaced, or the module's state holds
             more than tensors.
         NotBuiltError: the model has no weights yet.
-        OSError: the file cannot be written; the one that was there is untouched.
+        OSError: there is no such folder, or a folder of that name.
+        WriteError: the file cannot be written; the one that was there is untouched.
 
     Example:
         >>> import tempfile
@@ -43,18 +44,28 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
         raise ArgumentError(f"{path} is there already.", received="overwrite=False", fix="pass overwrite=True")
     # Weights keep Keras's shapes; files hold them in that order too, whatever their order in memory.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _state_of(module, "save").items()}
-    with atomic_path(path) as part:
-        try:
-            if path.suffix == ".safetensors":
-                from safetensors.torch import save_file
+    try:
+        with atomic_path(path) as part:
+            _write(tensors, part, path.suffix)
+    except (FileNotFoundError, IsADirectoryError):
+        raise  # of the folder or name that was given
+    except OSError as error:
+        raise write_error(path, error) from error
 
-                save_file({name: tensor.clone() for name, tensor in tensors.items()}, part)
-            else:
-                torch.save(tensors, part)
-        except OSError:
-            raise
-        except Exception as error:  # safetensors and torch report a full disk each in a way of its own
-            raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
+
+def _write(tensors: dict[str, torch.Tensor], part: Path, suffix: str) -> None:
+    """Write tensors in the format that a suffix says."""
+    try:
+        if suffix == ".safetensors":
+            from safetensors.torch import save_file
+
+            save_file({name: tensor.clone() for name, tensor in tensors.items()}, part)
+        else:
+            torch.save(tensors, part)
+    except OSError:
+        raise
+    except Exception as error:  # safetensors and torch report a full disk each in a way of its own
+        raise OSError(_first_line(error)) from error
 
 
 def load_weights(module: torch.nn.Module, filepath: str | os.PathLike[str]) -> None:
