@@ -6,6 +6,8 @@ import errno
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from lamina.training import Resume, resuming
 
 X = np.random.RandomState(0).randn(20, 4).astype("float32")
 Y = X.sum(1, keepdims=True)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -241,9 +244,6 @@ def test_a_full_disk_ends_the_training_and_leaves_the_last_state(tmp_path, monke
 
 def test_a_file_that_may_not_grow_is_a_write_error_too(tmp_path):
     """The kernel's own refusal, in a process whose files may have 3,000 bytes."""
-    import subprocess
-    import sys
-
     program = (
         "import resource, signal, sys; sys.path[:0] = ['src', 'tests/support', 'tests/training']\n"
         "import test_resuming as t\n"
@@ -251,7 +251,7 @@ def test_a_file_that_may_not_grow_is_a_write_error_too(tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
         f"t.fit(t.make, {str(tmp_path)!r})"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "WriteError" in done.stderr and "File too large" in done.stderr, done.stderr
     assert files(tmp_path) == ["run-00000001.state", "run-00000002.state"] and places(tmp_path) == [(0, 0), (0, 2)]
 
