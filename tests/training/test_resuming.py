@@ -46,7 +46,8 @@ def whole(tmp_path_factory):
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
+    """What is in a folder, but for the lock."""
+    return sorted(name for name in os.listdir(folder) if name != "lock")
 
 
 def places(folder: Path) -> list[tuple[int, int]]:
@@ -185,7 +186,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_the_state_before_is_taken_if_the_last_is_damaged_and_it_is_said(damage, tmp_path, whole, capsys):
     fit(make, tmp_path, DiesAt(9))
-    last, before = sorted(tmp_path.iterdir())[::-1]
+    last, before = (tmp_path / name for name in files(tmp_path)[::-1])
     DAMAGES[damage](last)
     assert same(whole, fit(make, tmp_path))
     said = capsys.readouterr().err
@@ -195,7 +196,7 @@ def test_the_state_before_is_taken_if_the_last_is_damaged_and_it_is_said(damage,
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_without_a_whole_state_it_is_an_error_and_nothing_is_changed(damage, tmp_path):
     fit(make, tmp_path, DiesAt(9))
-    for path in tmp_path.iterdir():
+    for path in tmp_path.glob("*.state"):
         DAMAGES[damage](path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(
@@ -285,6 +286,26 @@ def test_a_state_that_no_file_can_hold_is_named(tmp_path):
     with pytest.raises(DtypeError, match=r"the state of Careless 1\['things'\]\[0\] cannot be written"):
         fit(make, tmp_path, callbacks=[Careless()])
     assert files(tmp_path) == []
+
+
+def test_another_process_is_kept_out_and_let_in_when_this_one_is_killed(tmp_path, whole):
+    program = (
+        "import sys, time; sys.path[:0] = ['src', 'tests/support', 'tests/training']\n"
+        "import test_resuming as t\n"
+        "waits = t.LambdaCallback(on_train_batch_end=lambda batch, logs: batch == 3 and time.sleep(60))\n"
+        f"t.fit(t.make, {str(tmp_path)!r}, callbacks=[waits])"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    limit = time.monotonic() + 60
+    while len(files(tmp_path)) < 2 and time.monotonic() < limit:
+        time.sleep(0.01)
+    try:
+        with pytest.raises(LoadError, match="Another process is training in"):
+            fit(make, tmp_path)
+    finally:
+        other.kill()
+        other.wait()
+    assert same(whole, fit(make, tmp_path))
 
 
 # ---------------------------------------------------------------------- what is said, and how it is asked for

@@ -247,6 +247,8 @@ class Trainer(Evaluation):
                 adapter.close()
                 if validation is not None:
                     validation.close()
+                if run is not None:
+                    run.close()
                 self.__dict__["_labels"] = None
             return interrupts.requested
 

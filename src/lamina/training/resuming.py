@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import re
@@ -19,7 +20,13 @@ from lamina.saving.states import read_state, write_state
 from lamina.training.epochs import DataAdapter, positive_integer
 from lamina.training.run_state import RunState
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _NAME = re.compile(r"run-(\d{8,})\.state")
+_LOCK = "lock"
 _UNFINISHED = re.compile(r"\.run-\d{8,}\.state\.[0-9a-f]{8}\.part")
 
 
@@ -145,6 +152,7 @@ class Run:
         self._batches = self._epochs = 0
         self._due = self._allowed = -math.inf
         self._written: tuple[int, int] | None = None
+        self._lock: Any = None
 
     def begin(self, first_epoch: int, epochs: int) -> tuple[int, Any]:
         """Go on with what is in the folder, or write there how the run begins.
@@ -240,10 +248,16 @@ class Run:
             is_over: whether training has come to its end, rather than being interrupted.
         """
         if is_over and self._backup is not None and self._backup.delete_checkpoint:
-            for path in (*self._files(), *self._unfinished()):
+            for path in (*self._files(), *self._unfinished(), self._resume.path / _LOCK):
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self._resume.path.rmdir()
+
+    def close(self) -> None:
+        """Let other processes go on with the run."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
     # ------------------------------------------------------------------ files
     def _save(self, epoch: int, done: int, logs: Any, batch: Any = None) -> None:
@@ -264,10 +278,29 @@ class Run:
         path = self._resume.path
         try:
             path.mkdir(parents=True, exist_ok=True)
+            self._take_lock(path)
             for unfinished in self._unfinished():  # of a process that was killed while it wrote
                 unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise write_error(path, error, fix="pass a folder to resume=, or one that can be made") from error
+
+    def _take_lock(self, path: Path) -> None:
+        """Keep other processes out of the folder; the system lets go when this one ends, however it does."""
+        self._lock = open(path / _LOCK, "ab")  # noqa: SIM115 (held while training goes on)
+        if fcntl is None:
+            return
+        try:
+            # Of the kind that processes forked from this one, such as the workers of data, do not hold too.
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):  # else a file system without locks
+                self.close()
+                raise LoadError(
+                    f"Another process is training in {path}.",
+                    expected="a folder for each run, and one process at a time",
+                    received=f"a lock on {path / _LOCK}",
+                    fix="wait for that process or end it, or pass another folder",
+                ) from None
 
     def _files(self) -> list[Path]:
         """The states in the folder, the oldest first."""
