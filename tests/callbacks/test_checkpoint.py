@@ -223,8 +223,12 @@ def test_a_number_of_files_is_a_positive_integer(value):
         ModelCheckpoint("m.keras", keep_last=value)
 
 
-def test_a_counter_goes_on_from_its_state():
-    first, second = BatchCounter(3), BatchCounter(3)
-    first.is_due(0), first.is_due(1)
+def test_batches_are_counted_on_from_the_state(model):
+    """Also over the end of an epoch: the fourth batch is the first of the second epoch."""
+    first, second = (ModelCheckpoint("{batch}.keras", save_freq=4) for _ in range(2))
+    for batch in range(3):
+        first.on_train_batch_end(batch, {})
+    second.set_model(model)
     second.set_state(first.get_state())
-    assert second.is_due(2)
+    second.on_train_batch_end(0, {})
+    assert model.saved == [("model", "1.keras")]

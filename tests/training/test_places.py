@@ -65,6 +65,16 @@ class Batches(PyDataset):
         self.random.shuffle(self.rows)
 
 
+class Noisy(PyDataset):
+    """Draws from the global generator of whatever process fetches."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return X[3 * index : 3 * index + 2] + np.random.rand()
+
+
 class Anew:
     """An iterable that begins anew each time, in an order of its own."""
 
@@ -91,6 +101,10 @@ SOURCES = {
     "data set, shuffled": lambda: {"x": Batches(), "shuffle": True},
     "data set in steps": lambda: {"x": Batches(), "shuffle": True, "steps": 7},
     "processes": lambda: {"x": Batches(workers=2, use_multiprocessing=True, max_queue_size=3), "shuffle": True},
+    "processes, each item with a seed": lambda: {
+        "x": Noisy(workers=2, use_multiprocessing=True, max_queue_size=3),
+        "shuffle": True,
+    },
     "samples": lambda: {"x": Samples(), "batch_size": 3, "shuffle": True},
     "samples in steps": lambda: {"x": Samples(), "batch_size": 3, "shuffle": True, "steps": 7},
     "a sampler's generator": lambda: {
@@ -128,7 +142,7 @@ def drawn(adapter, count, first=0):
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_the_next_batch_is_the_one_that_came_next(kind):
-    for count in (3, 6) if "worker" in kind or kind == "processes" else (1, 3, 4, 6, 8):
+    for count in (3, 6) if "worker" in kind or "processes" in kind else (1, 3, 4, 6, 8):
         set_random_seed(5)
         one = make_adapter(**SOURCES[kind]())
         one.record()
