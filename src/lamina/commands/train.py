@@ -89,10 +89,7 @@ def run(given: argparse.Namespace) -> None:
     console = Console()
     set_random_seed(given.seed)
     builder = _model(given.model)
-    name = Path(given.data).resolve().name or "data"
-    kept = Path(given.resume).expanduser() if hasattr(given, "resume") else None
-    usual = f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}" if kept is None else kept / "result"
-    out = Path(getattr(given, "out", None) or usual).expanduser()
+    kept, out = _places(given)
     settings = {k: v for k, v in vars(given).items() if k not in ("run", "command", "out", "resume")}
     if kept is not None and (out / "results.json").exists() and same_arguments(kept, settings):
         console.print(f"The run is at its end: {out}", highlight=False, markup=False, soft_wrap=True)
@@ -144,6 +141,14 @@ def run(given: argparse.Namespace) -> None:
         f"Test accuracy: {share:.2%} ({correct} of {len(data.y_test)}), trained in {seconds:.1f} s", highlight=False
     )
     console.print(f"Written to {folder.path}: {', '.join(folder.names)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _places(given: argparse.Namespace) -> tuple[Path | None, Path]:
+    """The folder for the state of the run, if it is to be kept, and that for what came of it."""
+    name = Path(given.data).resolve().name or "data"
+    kept = Path(given.resume).expanduser() if hasattr(given, "resume") else None
+    usual = f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}" if kept is None else kept / "result"
+    return kept, Path(getattr(given, "out", None) or usual).expanduser()
 
 
 def confusion(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> np.ndarray:
