@@ -16,6 +16,7 @@ from lamina.engine.tracking import Container
 from lamina.errors import ArgumentError, GraphError, LaminaError, NotBuiltError, unknown_name
 from lamina.inspection.summary import print_summary
 from lamina.registry import LAYERS
+from lamina.saving.exporting import export, to_torch
 from lamina.saving.tensors import load_weights, save_weights
 from lamina.training.loop import Trainer
 
@@ -215,6 +216,43 @@ class Model(Trainer, Layer):
             WeightsError: the weights do not fit; nothing is changed then.
         """
         load_weights(self, filepath)
+
+    def to_torch(self, data_format: str = "channels_last", inference: bool = False) -> torch.fx.GraphModule:
+        """A module of torch's own classes with the same weights, which needs no lamina; see `lamina.saving.to_torch`.
+
+        Args:
+            data_format: `"channels_first"` for a module that takes and gives images as torch's users have them.
+            inference: whether the module is never to be trained.
+
+        Raises:
+            ExportError: a layer cannot be written with torch alone.
+            NotBuiltError: the model has no weights yet.
+        """
+        return to_torch(self, data_format, inference)
+
+    def export(
+        self,
+        filepath: Any,
+        format: str | None = None,
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write what the model computes at inference to a file for other programs.
+
+        Args:
+            filepath: where to; `.onnx` and `.pt2` say the format.
+            format: `"onnx"` or `"torch_export"`; by default what the name ends in.
+            verbose: whether to print a line when it is done.
+            input_signature: a shape or an example for each input, where it is not to be the model's own.
+            **kwargs: see `lamina.saving.export`.
+
+        Raises:
+            ExportError: the model cannot be written in that form.
+            ArgumentError: there is no such format or argument, or a package is missing.
+            NotBuiltError: the model has no weights yet.
+        """
+        export(self, filepath, format, verbose, input_signature, **kwargs)
 
     def summary(self, **kwargs: Any) -> Any:
         """Print the layers with their output shapes and numbers of weights.

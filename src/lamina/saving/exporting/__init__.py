@@ -6,4 +6,5 @@ from lamina.saving.exporting import normalizations as normalizations
 from lamina.saving.exporting import recurrent as recurrent
 from lamina.saving.exporting import spatial as spatial
 from lamina.saving.exporting import windows as windows
+from lamina.saving.exporting.files import export as export
 from lamina.saving.exporting.modules import to_torch as to_torch

@@ -253,10 +253,14 @@ def _member(result: Any, path: tuple[Any, ...]) -> Any:
 def taking_calls(builder: Builder) -> Generator[None, None, None]:
     """Let modules that are called on symbols add themselves to the module that is being built.
 
+    Kernels of lamina's own are told, as `torch.export` tells them, that a program is being written.
+
     Args:
         builder: the builder.
     """
     before = torch.nn.Module.__call__
+    compiler: Any = torch.compiler
+    compiling = compiler._is_compiling_flag
 
     def call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
         if any(isinstance(leaf, torch.fx.Proxy) for leaf in nest.flatten([args, kwargs])):
@@ -264,7 +268,9 @@ def taking_calls(builder: Builder) -> Generator[None, None, None]:
         return before(module, *args, **kwargs)
 
     torch.nn.Module.__call__ = call
+    compiler._is_compiling_flag = True
     try:
         yield
     finally:
         torch.nn.Module.__call__ = before
+        compiler._is_compiling_flag = compiling

@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lamina.engine.layer import Layer
-
 Conversion = Callable[..., Any]
 """`convert(builder, layer, inputs, **arguments)`: what the layer's `call` would give, of symbols."""
 
@@ -23,6 +21,7 @@ def converts(*classes: type) -> Callable[[Conversion], Conversion]:
         *classes: the layers' classes.
 
     Example:
+        >>> from lamina.engine.layer import Layer
         >>> class Doubled(Layer):
         ...     def call(self, x):
         ...         return 2 * x
@@ -47,6 +46,7 @@ def conversion_of(cls: type) -> Conversion | None:
         cls: a layer's class.
 
     Example:
+        >>> from lamina.engine.layer import Layer
         >>> conversion_of(Layer) is None
         True
     """

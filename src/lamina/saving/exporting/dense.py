@@ -17,7 +17,7 @@ from lamina.layers.merging import Add, Average, Maximum, Minimum, Multiply, Subt
 from lamina.layers.reshaping import Flatten, Reshape
 from lamina.layers.wrappers import TimeDistributed
 from lamina.saving.exporting.builder import Builder, copied
-from lamina.saving.exporting.calls import call_layer, traced
+from lamina.saving.exporting.calls import call_layer
 from lamina.saving.exporting.conversions import converts
 from lamina.saving.exporting.elementwise import activate, as_floats
 from lamina.saving.exporting.layouts import channels_last, channels_second, flattened, through
@@ -112,10 +112,17 @@ def reshape(builder: Builder, layer: Reshape, x: Any) -> Any:
 @converts(Add, Average, Maximum, Minimum, Multiply, Subtract)
 def merged(builder: Builder, layer: Any, tensors: Any) -> Any:
     """The function, wherever the channels stand."""
-    shapes = {spec.shape if isinstance(spec, Spec) else None for spec in (builder.specs.get(x.node) for x in tensors)}
-    if len(shapes) == 1 and None not in shapes and not any(x.node in builder.masks for x in tensors):
-        return through(builder, lambda *all_of_them: layer.merge(list(all_of_them)), *tensors)
-    return traced(builder, layer, list(tensors))
+    specs = [builder.specs.get(x.node) for x in tensors]
+    known = [spec.shape for spec in specs if isinstance(spec, Spec)]
+    masked = any(x.node in builder.masks for x in tensors)  # which only `Multiply` asks for
+    if len(known) == len(specs) and len(set(known)) == 1 and not masked:
+        return through(builder, lambda *together: layer.merge(list(together)), *tensors)
+    if len(known) == len(specs):
+        rank = max(map(len, known))
+        spread = [(slice(None),) + (None,) * (rank - len(shape)) for shape in known]
+        tensors = [x if len(part) == 1 else x[part] for x, part in zip(tensors, spread, strict=True)]
+    with builder.follow():
+        return layer.merge(list(tensors))
 
 
 @converts(Concatenate)

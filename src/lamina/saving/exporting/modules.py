@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx
 
 from lamina.engine import nest
+from lamina.engine.abstract import Spec
 from lamina.engine.layer import Layer
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.saving.exporting.builder import Builder
@@ -60,7 +61,7 @@ def to_torch(model: Layer, data_format: str = "channels_last", inference: bool =
         >>> [name for name, _ in module.named_parameters()], module(torch.zeros(2, 3, 8, 8)).shape
         (['conv.weight', 'conv.bias'], torch.Size([2, 4, 6, 6]))
     """
-    return built(model, signature_of(_checked(model)), data_format, inference)
+    return built(model, signature_of(checked(model)), data_format, inference)
 
 
 def built(
@@ -84,23 +85,48 @@ def built(
         )
     builder = Builder(model, inference, data_format == "channels_first")
     with taking_calls(builder):
-        leaves = [_input(builder, *each) for each in zip(signature.names, signature.specs, signature.shapes, strict=True)]
+        leaves = [_input(builder, *each) for each in zip(signature.names, signature.specs, strict=True)]
         outputs = call_layer(builder, model, (signature.packed(leaves),), {})
         outputs = nest.map_nest(lambda y: _output(builder, y), outputs)
+    names = names_of(model, outputs)
+    module = builder.finish(tuple(nest.flatten(outputs)) if flat else outputs, type(model).__name__)
     if flat:
-        outputs = tuple(nest.flatten(outputs))
-    module = builder.finish(outputs, type(model).__name__)
+        module.meta["output_names"] = names
     return module.train(model.training and not inference)
 
 
-def _checked(model: Any) -> Layer:
-    """`model`, if it is a layer that has its weights."""
+def names_of(model: Any, outputs: Any) -> list[str]:
+    """A name for each output: its key, the name that the model gives it, or a number.
+
+    Args:
+        model: the model.
+        outputs: a nest.
+    """
+    count = len(nest.flatten(outputs))
+    if isinstance(outputs, dict) and len(outputs) == count:
+        return [str(key) for key in outputs]
+    names = getattr(model, "output_names", None) or []
+    if len(names) == count:
+        return list(names)
+    return ["output"] if count == 1 else [f"output_{place}" for place in range(count)]
+
+
+def checked(model: Any) -> Layer:
+    """`model`, if it is a layer that has its weights.
+
+    Args:
+        model: what was passed.
+
+    Raises:
+        ArgumentError: it is no layer.
+        NotBuiltError: it has no weights yet.
+    """
     if not isinstance(model, Layer):
         raise ArgumentError(
             "to_torch takes a lamina model or layer.",
             expected="a model",
             received=type(model).__name__,
-            fix="a torch module needs no conversion",
+            fix="a torch module needs no conversion: torch.export and torch.onnx take it as it is",
         )
     if not model.built:
         raise NotBuiltError(
@@ -112,13 +138,12 @@ def _checked(model: Any) -> Layer:
     return model
 
 
-def _input(builder: Builder, name: str, spec: Any, shape: tuple[int | None, ...]) -> Any:
+def _input(builder: Builder, name: str, spec: Spec) -> Any:
     """The symbol of an input as the model has it; the module may take it with the channels first."""
     x = builder.create_proxy("placeholder", name, (), {})
-    if builder.channels_first and len(shape) in _IMAGES:
-        x = channels_last(builder, x, len(shape))
-    if spec is not None:
-        builder.specs[x.node] = spec
+    if builder.channels_first and len(spec.shape) in _IMAGES:
+        x = channels_last(builder, x, len(spec.shape))
+    builder.specs[x.node] = spec
     return x
 
 

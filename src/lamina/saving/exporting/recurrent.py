@@ -137,9 +137,7 @@ def _filled(kind: Any, cells: tuple[Any, ...], **options: Any) -> nn.Module:
     """A module with the weights of a cell, or of two, one for each direction."""
     cell = cells[0]
     features, units, bias = cell.kernel.shape[0], cell.units, cell.bias is not None
-    module = kind(
-        features, units, bias=bias, batch_first=True, bidirectional=len(cells) == 2, device="meta", **options
-    )
+    module = kind(features, units, bias=bias, batch_first=True, bidirectional=len(cells) == 2, device="meta", **options)
     for one, end in zip(cells, ("", "_reverse"), strict=False):
         weights = {"weight_ih": copied(one.kernel, 1, 0), "weight_hh": copied(one.recurrent_kernel, 1, 0)}
         if bias:
@@ -183,7 +181,7 @@ def bidirectional(builder: Builder, layer: Bidirectional, x: Any, initial_state:
         x = _input_dropout(builder, path, cell, x)
         make: Any = _maker(cell)
         result = builder.call(path, lambda: make(cell, backward.cell), x)
-        states = [state for state in _states(result[1], cell)]
+        states = _states(result[1], cell)
         units = cell.units
         if layer.return_sequences:
             halves = result[0][..., :units], result[0][..., units:]

@@ -25,10 +25,10 @@ class Signature(NamedTuple):
     """The nest in which the model takes them, with anything as leaves."""
     names: list[str]
     """One for each leaf; they can name the arguments of a function."""
-    specs: list[Spec | None]
-    """Shape and dtype of each; `None` where the dtype is not known."""
-    shapes: list[tuple[int | None, ...]]
-    """The shape of each."""
+    specs: list[Spec]
+    """Shape and dtype of each."""
+    guessed: list[bool]
+    """Whether the dtype is a guess: a model that is defined by `call` does not say."""
 
     def packed(self, leaves: Iterable[Any]) -> Any:
         """The nest that the model takes, with `leaves` in it."""
@@ -67,9 +67,10 @@ def signature_of(model: Layer, given: Any = None) -> Signature:
                 fix="give a shape, or a tensor as an example, for each input",
             )
         specs = [_spec(leaf, spec) for leaf, spec in zip(leaves, specs, strict=True)]
-    shapes = [spec.shape if isinstance(spec, Spec) else spec for spec in specs]
-    found = [spec if isinstance(spec, Spec) else None for spec in specs]
-    return Signature(form, unique(map(identifier, names)), found, shapes)
+    guessed = [not isinstance(spec, Spec) for spec in specs]
+    kind = dtypes.torch_dtype(model.variable_dtype)
+    specs = [Spec(spec, kind) if guess else spec for spec, guess in zip(specs, guessed, strict=True)]
+    return Signature(form, unique(map(identifier, names)), specs, guessed)
 
 
 def _of_call(model: Layer, given: Any) -> tuple[Any, list[str], list[Any]]:
@@ -167,11 +168,11 @@ def unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 _OTHER_SIZES = (64, 32, 128, 16, 224, 8)  # tried in turn for sizes that may vary
 
 
-def examples(signature: Signature, run: Callable[..., Any], device: torch.device) -> list[torch.Tensor]:
+def examples(specs: list[Spec], run: Callable[..., Any], device: torch.device) -> list[torch.Tensor]:
     """An example of each input on which `run` does not fail.
 
     Args:
-        signature: what the model takes.
+        specs: shape and dtype of each input.
         run: a function of as many tensors.
         device: where they are made.
 
@@ -179,28 +180,26 @@ def examples(signature: Signature, run: Callable[..., Any], device: torch.device
         ArgumentError: it fails on all.
     """
     reason: Exception | None = None
-    kinds = [spec.dtype if spec is not None else None for spec in signature.specs]
-    for size in _OTHER_SIZES:
-        for guess in dict.fromkeys([torch.float32, torch.int64] if None in kinds else [torch.float32]):
-            tensors = [
-                torch.zeros(
-                    [(size if axis else 2) if given is None else given for axis, given in enumerate(shape)],
-                    dtype=kind or guess,
-                    device=device,
-                )
-                for shape, kind in zip(signature.shapes, kinds, strict=True)
-            ]
-            try:
-                run(*tensors)
-            except Exception as error:
-                reason = reason or error
-            else:
-                return tensors
-        if not any(None in shape[1:] for shape in signature.shapes):
+    for other in _OTHER_SIZES:
+        tensors = [
+            torch.zeros(
+                [(other if axis else 2) if size is None else size for axis, size in enumerate(spec.shape)],
+                dtype=spec.dtype,
+                device=device,
+            )
+            for spec in specs
+        ]
+        try:
+            run(*tensors)
+        except Exception as error:
+            reason = reason or error
+        else:
+            return tensors
+        if not any(None in spec.shape[1:] for spec in specs):
             break
     raise ArgumentError(
         f"The model fails on the data that was made up for its export: {str(reason).strip().splitlines()[0]}",
-        expected="an input of these shapes that the model takes",
-        received=", ".join(map(str, signature.shapes)),
-        fix="pass input_signature= with an example, such as a batch of your data",
+        expected="a model that takes zeros of its input shapes",
+        received=", ".join(f"shape {spec.shape}, {spec.dtype}" for spec in specs),
+        fix="pass input_signature= with an example of each input, such as a batch of your data",
     ) from reason
