@@ -6,7 +6,7 @@ import contextlib
 import keyword
 import re
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -87,7 +87,7 @@ class Builder(GraphAppendingTracer):
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         """The members of a result whose number is known."""
         spec = self.specs.get(obj.node)
-        if nest.is_nest(spec):
+        if nest.is_nest(spec) and not isinstance(spec, Size):
             return iter([obj[place] for place in range(len(spec))])
         if isinstance(spec, Spec) and spec.shape and spec.shape[0] is not None:
             return iter([obj[place] for place in range(spec.shape[0])])
@@ -95,19 +95,28 @@ class Builder(GraphAppendingTracer):
 
     def size(self, x: Symbol, axis: int) -> Any:
         """What gives a size of `x` at run time."""
-        return self.create_proxy("call_method", "size", (x, axis), {})
+        symbol = super().create_proxy("call_method", "size", (x, axis), {})
+        if x.spec is not None:
+            self.specs[symbol.node] = Size(torch.Tensor.size, (x.spec, axis))
+        return symbol
 
     def _follow(self, node: fx.Node) -> None:
         """Work out shape and dtype of a node by running it without memory."""
-        arguments = fx.node.map_arg((node.args, node.kwargs), lambda n: self.specs.get(n, fx.node))
-        if any(leaf is fx.node for leaf in nest.flatten(arguments)) or node.op not in ("call_function", "call_method"):
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: self.specs.get(n, _UNKNOWN))
+        if node.op not in ("call_function", "call_method"):
+            return
+        leaves = nest.flatten([args, kwargs])
+        if any(leaf is _UNKNOWN for leaf in leaves):
             return
         target: Any = node.target
         if node.op == "call_method":
             self._refuse_changes(node)
             target = _method(node.target)
+        if any(isinstance(arg, Size) for arg in args) and not any(isinstance(arg, Spec) for arg in args):
+            self.specs[node] = Size(target, tuple(args))
+            return
         with contextlib.suppress(Exception):
-            self.specs[node] = abstract_call(target, *arguments, device=self.device)
+            self.specs[node] = abstract_call(_with_sizes(target), (args, kwargs), {}, self.device)
 
     def _refuse_changes(self, node: fx.Node) -> None:
         """A weight that call() changes would keep its first value."""
@@ -249,6 +258,34 @@ class Builder(GraphAppendingTracer):
         self.graph.output(self.create_arg(outputs))
         self.graph.eliminate_dead_code(_has_effect)
         return fx.GraphModule(dict(self._members), self.graph, class_name=name)  # type: ignore[arg-type]
+
+
+class Size(NamedTuple):
+    """How a number that depends on unknown sizes comes about."""
+
+    function: Any
+    args: tuple[Any, ...]
+
+
+_UNKNOWN = object()
+
+
+def _with_sizes(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """`function` of arguments with a `Size` for some numbers."""
+
+    def settled(value: Any) -> Any:
+        if isinstance(value, Size):
+            return value.function(*map(settled, value.args))
+        if isinstance(value, slice):
+            return slice(settled(value.start), settled(value.stop), settled(value.step))
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(settled, value)) if type(value) in (list, tuple) else tuple(map(settled, value))
+        return value
+
+    def run(args: Any, kwargs: Any) -> Any:
+        return function(*settled(tuple(args)), **{key: settled(value) for key, value in kwargs.items()})
+
+    return run
 
 
 def copied(tensor: torch.Tensor, *order: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from lamina.engine.masking import any_mask, get_mask
 from lamina.engine.symbolic import Operation, SymbolicTensor, TensorProperty
 from lamina.engine.torch_module import TorchModule
 from lamina.errors import ExportError, NotBuiltError
-from lamina.saving.exporting.builder import Builder
+from lamina.saving.exporting.builder import Builder, Size
 from lamina.saving.exporting.conversions import conversion_of
 from lamina.saving.exporting.symbols import Mode, Symbol
 
@@ -170,7 +170,9 @@ def _run(builder: Builder, module: torch.nn.Module, function: Any, args: Any, kw
 def _taken_apart(result: Any) -> Any:
     """The members of what a torch function gives that returns several tensors."""
     found = result.tracer.specs.get(result.node) if isinstance(result, Symbol) else None
-    return tuple(result[place] for place in range(len(found))) if isinstance(found, (list, tuple)) else result
+    if not isinstance(found, (list, tuple)) or isinstance(found, Size):
+        return result
+    return tuple(result[place] for place in range(len(found)))
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:

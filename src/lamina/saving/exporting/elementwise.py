@@ -59,7 +59,13 @@ def activate(builder: Builder, activation: Any, x: Any, path: str | None = None,
     if activation in _MODULES:
         return through(builder, lambda y: builder.call(place, _MODULES[activation], y), x)
     with builder.follow():
-        return activation(x)
+        return _squareplus(x) if activation is activations.squareplus else activation(x)
+
+
+def _squareplus(x: Any) -> Any:
+    """Without `hypot`, which ONNX does not know; it overflows earlier."""
+    half = x / 2
+    return half + torch.sqrt(half * half + 1)
 
 
 def _module(builder: Builder, layer: Any, make: Callable[[], nn.Module], x: Any) -> Any:

@@ -14,6 +14,7 @@ from lamina.saving.exporting.builder import Builder
 from lamina.saving.exporting.calls import call_layer, taking_calls
 from lamina.saving.exporting.layouts import channels_last, channels_second
 from lamina.saving.exporting.signatures import Signature, signature_of
+from lamina.saving.exporting.symbols import Symbol
 
 _FORMATS = ("channels_last", "channels_first")
 _IMAGES = (4, 5)  # the numbers of axes of images and volumes
@@ -88,10 +89,11 @@ def built(
         leaves = [_input(builder, *each) for each in zip(signature.names, signature.specs, strict=True)]
         outputs = call_layer(builder, model, (signature.packed(leaves),), {})
         outputs = nest.map_nest(lambda y: _output(builder, y), outputs)
-    names = names_of(model, outputs)
-    module = builder.finish(tuple(nest.flatten(outputs)) if flat else outputs, type(model).__name__)
+    names, leaves = names_of(model, outputs), nest.flatten(outputs)
+    specs = [builder.specs.get(leaf.node) if isinstance(leaf, Symbol) else None for leaf in leaves]
+    module = builder.finish(tuple(leaves) if flat else outputs, type(model).__name__)
     if flat:
-        module.meta["output_names"] = names
+        module.meta.update(output_names=names, output_specs=specs)
     return module.train(model.training and not inference)
 
 

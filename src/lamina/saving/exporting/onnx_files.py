@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lamina.engine.abstract import Spec
 from lamina.errors import ArgumentError, ExportError
 from lamina.saving.atomic import atomic_path
 from lamina.saving.exporting.programs import Exportable, quietly
@@ -110,7 +111,19 @@ def _by_tracing(exportable: Exportable, opset_version: int) -> Any:
             opset_version=opset_version,
             dynamo=False,
         )
-        return onnx.load(path)
+        model = onnx.load(path)
+    for output, spec in zip(model.graph.output, exportable.module.meta["output_specs"], strict=True):
+        _state_shape(output, spec)
+    return model
+
+
+def _state_shape(output: Any, spec: Any) -> None:
+    """Say which sizes of an output may vary: one that was computed of sizes stands there as it was in the run."""
+    dims = output.type.tensor_type.shape.dim
+    if isinstance(spec, Spec) and len(spec.shape) == len(dims):
+        for axis, (dim, size) in enumerate(zip(dims, spec.shape, strict=True)):
+            if size is None and not dim.dim_param:
+                dim.dim_param = f"{output.name}_{axis}" if axis else "batch"
 
 
 def _by_program(exportable: Exportable, opset_version: int | None) -> Any:

@@ -55,8 +55,8 @@ def _sides(builder: Builder, layer: Any, x: Any, window: tuple[int, ...], dilati
             continue
         size = x.size(axis)
         total = (size - 1) // stride * stride + reach - size
-        if reach < stride:  # then the sum may fall below zero
-            total = (total + abs(total)) // 2
+        if reach < stride:  # then the sum may fall below zero, which whole numbers alone tell to any tracer
+            total = total * ((total + stride - 1) // stride)
         before = total // 2
         sides.append((before, total - before))
     return sides
