@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,7 @@ def _by_tracing(exportable: Exportable, opset_version: int) -> Any:
         name: {axis: f"{name}_{axis}" if axis else "batch" for axis, size in enumerate(spec.shape) if size is None}
         for name, spec in zip(exportable.input_names, exportable.specs, strict=True)
     }
-    with tempfile.TemporaryDirectory() as folder, quietly():
+    with tempfile.TemporaryDirectory() as folder, quietly(), _without_graphs():
         path = str(Path(folder) / "model.onnx")
         torch.onnx.export(
             exportable.module,
@@ -115,6 +117,20 @@ def _by_tracing(exportable: Exportable, opset_version: int) -> Any:
     for output, spec in zip(model.graph.output, exportable.module.meta["output_specs"], strict=True):
         _state_shape(output, spec)
     return model
+
+
+@contextlib.contextmanager
+def _without_graphs() -> Generator[None, None, None]:
+    """Keep the older exporter from printing the graph in which it met something unknown."""
+    library: Any = torch._C  # its own switch is turned on again by the exporter (torch 2.6 to 2.13)
+    show = getattr(library, "_jit_onnx_log", None)
+    if show is not None:
+        library._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        if show is not None:
+            library._jit_onnx_log = show
 
 
 def _state_shape(output: Any, spec: Any) -> None:

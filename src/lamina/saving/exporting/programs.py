@@ -146,7 +146,8 @@ class Exportable:
 def _free_sizes(shape: tuple[int | None, ...]) -> dict[int, Any]:
     """What torch is told about the sizes that may vary; all batches have one size."""
     dim: Any = torch.export.Dim
-    return {axis: dim.DYNAMIC if axis else dim("batch") for axis, size in enumerate(shape) if size is None}
+    batch = dim("batch", max=2**31 - 1)  # without an end torch 2.6 finds a batch too large for an integer
+    return {axis: dim.DYNAMIC if axis else batch for axis, size in enumerate(shape) if size is None}
 
 
 @contextlib.contextmanager
@@ -168,7 +169,15 @@ def write_program(exportable: Exportable, filepath: str | os.PathLike[str]) -> N
     Args:
         exportable: what to write.
         filepath: where to.
+
+    Raises:
+        ExportError: torch cannot follow the model, or not write down what it found.
     """
-    program = exportable.program()
-    with atomic_path(filepath) as part, quietly(), open(part, "wb") as file:
-        torch.export.save(program, file)
+    program, buffer = exportable.program(), io.BytesIO()
+    try:
+        with quietly():
+            torch.export.save(program, buffer)
+    except Exception as error:  # torch 2.6 lacks words for some arithmetic with sizes
+        raise exportable.failure("torch.export cannot write down this model", error) from error
+    with atomic_path(filepath) as part:
+        part.write_bytes(buffer.getbuffer())

@@ -189,8 +189,14 @@ def transposed(builder: Builder, layer: Any, x: Any) -> Any:
 @converts(MaxPooling1D, MaxPooling2D, MaxPooling3D)
 def max_pooling(builder: Builder, layer: Any, x: Any) -> Any:
     """`MaxPool1d`, `MaxPool2d` or `MaxPool3d`."""
-    kind = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[layer.rank]
-    sides = _sides(builder, layer, x, layer.pool_size, (1,) * layer.rank)
+    kind: Any = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}[layer.rank]
+    sides, spec = _sides(builder, layer, x, layer.pool_size, (1,) * layer.rank), builder.specs.get(x.node)
+    if layer.rank == 1 and isinstance(spec, Spec) and None in spec.shape[1:]:
+        # A program of torch.export would keep the number of steps that MaxPool1d met (torch 2.13).
+        window, step = (1, *layer.pool_size), (1, *layer.strides)
+        y = _padded(enter(builder, layer, x), sides, -torch.inf).unsqueeze(2)
+        y = builder.call(builder.path(layer), lambda: nn.MaxPool2d(window, step), y).squeeze(2)
+        return leave(builder, layer, y)
     return _pooled(builder, layer, x, sides, lambda padding: kind(layer.pool_size, layer.strides, padding), _lowest)
 
 
