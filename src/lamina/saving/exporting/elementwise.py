@@ -127,9 +127,17 @@ def prelu(builder: Builder, layer: PReLU, x: Any) -> Any:
 @converts(Softmax)
 def softmax(builder: Builder, layer: Softmax, x: Any, mask: Any = None) -> Any:
     """`Softmax` along one axis without a mask; else functions."""
-    if isinstance(layer.axis, int) and mask is None:
-        return builder.call(builder.path(layer), lambda: nn.Softmax(layer.axis), x)
-    return traced(builder, layer, x, **({} if mask is None else {"mask": mask}))
+    if mask is None:
+        if isinstance(layer.axis, int):
+            return builder.call(builder.path(layer), lambda: nn.Softmax(layer.axis), x)
+        return traced(builder, layer, x)
+    with builder.follow():
+        if mask is builder.masks.get(x.node):  # one value a step, for all that the step holds
+            mask = mask[(...,) + (None,) * (x.ndim - mask.ndim)]
+        mask = mask if mask.dtype is torch.bool else mask > 0.5
+        lowest = torch.finfo(x.dtype).min
+        axes = layer.axis if isinstance(layer.axis, int) else list(layer.axis)
+        return torch.where(mask, activations.softmax(torch.where(mask, x, lowest), axes), 0.0)
 
 
 # ---------------------------------------------------------------------- random numbers

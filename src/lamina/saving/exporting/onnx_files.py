@@ -134,11 +134,11 @@ def _without_graphs() -> Generator[None, None, None]:
 
 
 def _state_shape(output: Any, spec: Any) -> None:
-    """Say which sizes of an output may vary: one that was computed of sizes stands there as it was in the run."""
+    """Name the sizes of an output that may vary; some of them stand there as they were in the run."""
     dims = output.type.tensor_type.shape.dim
     if isinstance(spec, Spec) and len(spec.shape) == len(dims):
         for axis, (dim, size) in enumerate(zip(dims, spec.shape, strict=True)):
-            if size is None and not dim.dim_param:
+            if size is None:
                 dim.dim_param = f"{output.name}_{axis}" if axis else "batch"
 
 

@@ -47,9 +47,7 @@ def signature_of(model: Layer, given: Any = None) -> Signature:
         NotBuiltError: the model does not know the shape of its input.
         ArgumentError: `given` has another form.
     """
-    graph = getattr(model, "_graph", None)
-    if graph is None and given is None and isinstance(getattr(type(model), "graph", None), property):
-        graph = model.graph  # type: ignore[attr-defined]
+    graph = getattr(model, "graph", None)
     if isinstance(graph, Graph):
         form = graph.inputs
         keyed = isinstance(form, dict) and len(form) == len(graph.input_list)
