@@ -208,6 +208,13 @@ def test_weights_may_go_to_a_file_beside_it(tmp_path):
     assert_same(path, model, torch.randn(3, 32))
 
 
+def test_a_model_too_large_for_one_file_becomes_two(tmp_path, monkeypatch):
+    monkeypatch.setattr("lamina.saving.exporting.onnx_files._LIMIT", 4000)
+    for units, files in [(10, ["model.onnx"]), (64, ["model.onnx", "model.onnx.data"])]:
+        lamina.Sequential([L.Input((32,)), L.Dense(units)]).export(tmp_path / "model.onnx")
+        assert sorted(p.name for p in tmp_path.iterdir()) == files
+
+
 def test_a_failure_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     model, path = references.settled("mlp"), tmp_path / "model.onnx"
     path.write_bytes(b"before")

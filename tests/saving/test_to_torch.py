@@ -68,6 +68,18 @@ def test_a_module_may_take_and_give_images_with_the_channels_first(name):
     assert module.code.count("permute(") == (2 if name == "encoder_decoder" else 0)
 
 
+def test_a_model_that_has_the_channels_first_is_not_turned():
+    model = model_of(
+        L.Conv2D(4, 3, data_format="channels_first"), L.GlobalMaxPooling2D("channels_first"), shape=(3, 8, 9)
+    )
+    x = torch.randn(2, 3, 8, 9)
+    for data_format in ("channels_last", "channels_first"):
+        assert_same(model.to_torch(data_format=data_format)(x), model(x))
+    mixed = model_of(L.Conv2D(4, 3, data_format="channels_first"), L.MaxPooling2D(), shape=(3, 8, 9))
+    with pytest.raises(ArgumentError, match="some first"):
+        mixed.to_torch(data_format="channels_first")
+
+
 class LeNet(nn.Module):
     """What a user of torch would write."""
 
@@ -206,6 +218,19 @@ def test_a_layer_of_ones_own_is_written_out():
     assert_same(module(x), model(x))
     assert list(module.state_dict()) == ["scaled.scale", "scaled.shift", "scaled.inner.weight", "scaled.inner.bias"]
     assert [name for name, _ in module.named_buffers()] == ["scaled.shift"]
+
+
+def test_new_tensors_may_have_the_sizes_of_the_data():
+    class Own(lamina.Model):
+        def call(self, x):
+            steps = torch.arange(x.shape[1]).to(x.dtype)
+            return x + torch.zeros((x.shape[0], 1)) + x.new_ones(x.shape[0], x.shape[1]) * steps
+
+    model, x = Own(), torch.randn(3, 4)
+    model(x)
+    module = model.to_torch()
+    assert_same(module(x), model(x))
+    assert_same(module(x[:1]), model(x[:1]))
 
 
 def test_a_subclass_that_computes_otherwise_is_not_taken_for_its_base():

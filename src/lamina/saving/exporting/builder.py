@@ -243,7 +243,8 @@ class Builder(GraphAppendingTracer):
                 else f"{type(layer).__name__} cannot be written with torch alone.",
                 expected="a call() that consists of layers and torch functions",
                 received=type(error).__name__,
-                fix="put what is not torch outside the model, or write the layer as a torch.nn.Module",
+                fix="put what is not torch outside the model, make new tensors by x.new_zeros(...) and the like, "
+                "or write the layer as a torch.nn.Module",
                 path=path,
             ) from error
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from lamina.engine import nest
 from lamina.engine.abstract import Spec, abstract_call, map_arguments
@@ -251,6 +252,25 @@ def _member(result: Any, path: tuple[Any, ...]) -> Any:
     return result
 
 
+class _NewTensors(TorchFunctionMode):
+    """Takes calls such as `torch.zeros((x.shape[0], 3))`, in which a number is the only symbol."""
+
+    def __init__(self, builder: Builder) -> None:
+        super().__init__()
+        self.builder = builder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What `func` gives."""
+        kwargs = kwargs or {}
+        symbols = [leaf for leaf in nest.flatten([args, kwargs]) if isinstance(leaf, torch.fx.Proxy)]
+        if symbols and func in _FACTORIES:
+            return self.builder.create_proxy("call_function", func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+_FACTORIES = (torch.zeros, torch.ones, torch.full, torch.empty, torch.arange, torch.eye, torch.linspace)
+
+
 @contextlib.contextmanager
 def taking_calls(builder: Builder) -> Generator[None, None, None]:
     """Let modules that are called on symbols add themselves to the module that is being built.
@@ -272,7 +292,8 @@ def taking_calls(builder: Builder) -> Generator[None, None, None]:
     torch.nn.Module.__call__ = call
     compiler._is_compiling_flag = True
     try:
-        yield
+        with _NewTensors(builder):
+            yield
     finally:
         torch.nn.Module.__call__ = before
         compiler._is_compiling_flag = compiling

@@ -84,7 +84,7 @@ def built(
             received=f"data_format={data_format!r}",
             fix="leave it out for data as the model takes them",
         )
-    builder = Builder(model, inference, data_format == "channels_first")
+    builder = Builder(model, inference, data_format == "channels_first" and _turned(model))
     with taking_calls(builder):
         leaves = [_input(builder, *each) for each in zip(signature.names, signature.specs, strict=True)]
         outputs = call_layer(builder, model, (signature.packed(leaves),), {})
@@ -138,6 +138,25 @@ def checked(model: Any) -> Layer:
             fix="call model.build((None, ...)) with the shape of a batch, or call it on data first",
         )
     return model
+
+
+def _turned(model: Layer) -> bool:
+    """Whether images must be turned to be taken with the channels first: the model itself has them last.
+
+    Raises:
+        ArgumentError: some layers have them here, some there.
+    """
+    found = {
+        str(part.data_format) for part in model.modules() if hasattr(part, "rank") and hasattr(part, "data_format")
+    }
+    if len(found) > 1:
+        raise ArgumentError(
+            "Some layers of this model have the channels last, some first.",
+            expected="layers with one data_format",
+            received=" and ".join(sorted(found)),
+            fix="leave data_format out, for images as the model takes them",
+        )
+    return found != {"channels_first"}
 
 
 def _input(builder: Builder, name: str, spec: Spec) -> Any:

@@ -18,7 +18,7 @@ from lamina.saving.atomic import atomic_path
 from lamina.saving.exporting.programs import Exportable, quietly
 
 _OPSET = 17  # of 2022, the first with LayerNormalization
-_LIMIT = 2**31 - 2**20  # bytes; protobuf writes no message of 2 GiB
+_LIMIT = 2**31 - 2**26  # bytes of weights; protobuf writes no message of 2 GiB
 _PACKAGES = ("onnx", "onnxscript")  # the second is what the newer exporter is written with
 
 
@@ -47,12 +47,17 @@ def write_onnx(
 
     model = _exported(exportable, opset_version, dynamo)
     path = Path(filepath)
-    if external_data or (external_data is None and model.ByteSize() > _LIMIT):
+    if external_data or (external_data is None and _bytes_of(model) > _LIMIT):
         _write_in_two(model, path)
         return
+    onnx.checker.check_model(model)
     with atomic_path(path) as part:
         part.write_bytes(model.SerializeToString())
-    onnx.checker.check_model(str(path))
+
+
+def _bytes_of(model: Any) -> int:
+    """The size of the weights; protobuf cannot tell that of a model beyond its limit."""
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
 
 
 def check_packages() -> None:
