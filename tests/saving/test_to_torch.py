@@ -224,7 +224,7 @@ def test_new_tensors_may_have_the_sizes_of_the_data():
     class Own(lamina.Model):
         def call(self, x):
             steps = torch.arange(x.shape[1]).to(x.dtype)
-            return x + torch.zeros((x.shape[0], 1)) + x.new_ones(x.shape[0], x.shape[1]) * steps
+            return x + x.new_ones(x.shape[0], x.shape[1]) * steps
 
     model, x = Own(), torch.randn(3, 4)
     model(x)
@@ -432,6 +432,26 @@ def test_code_that_is_not_torch_alone_is_refused(function, words):
     with pytest.raises(ExportError) as caught:
         model.to_torch()
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_code_that_takes_another_way_for_what_is_no_tensor_is_found_out(data_format):
+    class Own(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = L.Conv2D(4, 3)
+
+        def call(self, x):
+            return self.conv(2 * x if isinstance(x, torch.Tensor) and self.doubles else x)
+
+    model = Own()
+    for model.doubles in (True, False):
+        model(torch.ones(2, 8, 8, 3))
+        if model.doubles:
+            with pytest.raises(ExportError, match="gives other numbers"):
+                model.to_torch(data_format)
+        else:
+            assert isinstance(model.to_torch(data_format).conv, nn.Conv2d)
 
 
 def test_a_decision_by_the_mode_is_refused_unless_the_mode_is_known():

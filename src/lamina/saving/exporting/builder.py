@@ -35,6 +35,7 @@ class Builder(GraphAppendingTracer):
         masks: the symbol of the mask of a node that has one.
         orders: the same data in another order, for nodes that only put them back.
         following: whether specs are worked out for each node that is added.
+        wrote_out: whether code that is not lamina's has been run on symbols.
     """
 
     def __init__(self, model: torch.nn.Module, inference: bool, channels_first: bool) -> None:
@@ -44,7 +45,7 @@ class Builder(GraphAppendingTracer):
         self.specs: dict[fx.Node, Any] = {}
         self.masks: dict[fx.Node, Any] = {}
         self.orders: dict[fx.Node, Order] = {}
-        self.following = False
+        self.following = self.wrote_out = False
         self._members: dict[str, torch.nn.Module | torch.Tensor] = {}
         self._copies: dict[int, tuple[str, bool]] = {}  # by id of a weight: where it went, and whether transposed
         own = str(getattr(model, "name", "model"))

@@ -18,6 +18,7 @@ from lamina.engine.masking import any_mask, get_mask
 from lamina.engine.symbolic import Operation, SymbolicTensor, TensorProperty
 from lamina.engine.torch_module import TorchModule
 from lamina.errors import ExportError, NotBuiltError
+from lamina.layers.core import Lambda
 from lamina.saving.exporting.builder import Builder, Size
 from lamina.saving.exporting.conversions import conversion_of
 from lamina.saving.exporting.symbols import Mode, Symbol
@@ -164,6 +165,7 @@ def _run(builder: Builder, module: torch.nn.Module, function: Any, args: Any, kw
     members["training"] = Mode() if builder.training is None else builder.training
     members["add_loss"] = members["add_metric"] = _nothing
     stand_in.__dict__.update(members)
+    builder.wrote_out |= isinstance(module, Lambda) or not function.__module__.startswith("lamina.")
     with builder.follow():
         return nest.map_nest(_taken_apart, function(stand_in, *args, **kwargs))
 

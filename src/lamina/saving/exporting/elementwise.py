@@ -58,6 +58,7 @@ def activate(builder: Builder, activation: Any, x: Any, path: str | None = None,
         return builder.call(place, _OF_VECTORS[activation], x)
     if activation in _MODULES:
         return through(builder, lambda y: builder.call(place, _MODULES[activation], y), x)
+    builder.wrote_out |= not str(getattr(activation, "__module__", "")).startswith(("lamina.", "torch"))
     with builder.follow():
         return _squareplus(x) if activation is activations.squareplus else activation(x)
 

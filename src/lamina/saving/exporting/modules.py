@@ -15,9 +15,9 @@ from lamina.saving.exporting.calls import call_layer, taking_calls
 from lamina.saving.exporting.layouts import channels_last, channels_second
 from lamina.saving.exporting.signatures import Signature, signature_of
 from lamina.saving.exporting.symbols import Symbol
+from lamina.saving.exporting.verifying import IMAGES, verify
 
 _FORMATS = ("channels_last", "channels_first")
-_IMAGES = (4, 5)  # the numbers of axes of images and volumes
 
 
 def to_torch(model: Layer, data_format: str = "channels_last", inference: bool = False) -> fx.GraphModule:
@@ -32,7 +32,8 @@ def to_torch(model: Layer, data_format: str = "channels_last", inference: bool =
     What has no module in torch is functions in that code: the way between channels last and first, padding that is
     not the same on both sides, masks, torch functions and `Lambda` layers of the model. A layer that is nothing but
     torch functions, such as `UnitNormalization`, a recurrent layer with other activations than torch's, or a layer of
-    your own, is written out; its weights keep their names and shapes.
+    your own, is written out; its weights keep their names and shapes. Where code of your own was written out, the
+    module is compared with a copy of the model on made-up data, as far as both take them.
 
     Where training differs from lamina's: penalties (`kernel_regularizer` and the like), constraints and seeds of
     layers stay behind; `BatchNorm` follows the unbiased variance, as torch does; a model in mixed precision computes
@@ -94,7 +95,10 @@ def built(
     module = builder.finish(tuple(leaves) if flat else outputs, type(model).__name__)
     if flat:
         module.meta.update(output_names=names, output_specs=specs)
-    return module.train(model.training and not inference)
+    module.train(model.training and not inference)
+    if builder.wrote_out:
+        verify(model, module, signature, builder.channels_first)
+    return module
 
 
 def names_of(model: Any, outputs: Any) -> list[str]:
@@ -162,7 +166,7 @@ def _turned(model: Layer) -> bool:
 def _input(builder: Builder, name: str, spec: Spec) -> Any:
     """The symbol of an input as the model has it; the module may take it with the channels first."""
     x = builder.create_proxy("placeholder", name, (), {})
-    if builder.channels_first and len(spec.shape) in _IMAGES:
+    if builder.channels_first and len(spec.shape) in IMAGES:
         x = channels_last(builder, x, len(spec.shape))
     builder.specs[x.node] = spec
     return x
@@ -174,4 +178,4 @@ def _output(builder: Builder, y: Any) -> Any:
         return y
     spec, order = builder.specs.get(y.node), builder.orders.get(y.node)
     rank = order.kind if order is not None else len(spec.shape) if spec is not None else None
-    return channels_second(builder, y, rank) if rank in _IMAGES else y
+    return channels_second(builder, y, rank) if rank in IMAGES else y

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import warnings
 from collections.abc import Generator
 from typing import Any
@@ -113,7 +114,7 @@ class Exportable:
             what: what did not work.
             error: torch's.
         """
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = re.sub(r"\x1b\[[0-9;]*m", "", (str(error).strip() or type(error).__name__).splitlines()[0])
         if "Constraints violated" in reason:
             return ExportError(
                 "torch.export can write this model only for sizes that are fixed.",
