@@ -143,6 +143,16 @@ def test_padding_follows_sizes_that_are_not_known():
         assert_same(module(images), model(images))
 
 
+def test_images_that_have_been_turned_meet_others():
+    x = L.Input((5, 5, 3))
+    y = L.Conv2D(3, 3, padding="same", activation="relu")(x)
+    model = lamina.Model(x, [L.Add()([y, x]), L.Add()([x, y]), L.Concatenate()([y, x]), L.Multiply()([y, y[:, :1]])])
+    data = torch.randn(2, 5, 5, 3)
+    assert_same(model.to_torch()(data), model(data))
+    turned = [y.permute(0, 3, 1, 2) for y in model(data)]
+    assert_same(model.to_torch("channels_first")(data.permute(0, 3, 1, 2)), turned)
+
+
 def test_a_layer_may_be_called_on_data_of_two_sizes():
     conv, pool = L.Conv2D(4, 3, strides=2, padding="same"), L.MaxPooling2D(3, 2, padding="same")
     inputs = L.Input((7, 7, 2))
@@ -301,11 +311,14 @@ def test_what_is_frozen_stays_frozen():
 
 
 def test_a_mode_that_a_call_fixes_stays_fixed():
-    x = L.Input((40,))
-    model = lamina.Model(x, [L.Dropout(0.5)(x, training=True), L.BatchNormalization()(x, training=False)])
-    module, data = model.to_torch(), torch.ones(4, 40)
-    assert (module.eval()(data)[0] == 0).any()
-    assert_same(module.train()(data)[1], model(data)[1])
+    x = L.Input((3, 40))
+    norm = L.BatchNormalization()(x, training=False)
+    model = lamina.Model(x, [norm, L.Dropout(0.5)(x, training=True), L.SpatialDropout1D(0.5)(x, training=True)])
+    module, data = model.to_torch(), torch.ones(4, 3, 40)
+    assert_same(module.train()(data)[0], model(data)[0])
+    _, single, whole = module.eval()(data)
+    assert 0.2 < (single == 0).float().mean() < 0.8
+    assert ((whole == 0).all(1) | (whole == 2).all(1)).all() and (whole == 0).any()
 
 
 # ---------------------------------------------------------------------- without lamina
@@ -381,6 +394,34 @@ def test_a_model_is_left_as_it_was(name):
     assert after[1:] == before[1:]
 
 
+def test_what_a_call_keeps_is_kept_from_the_model():
+    class Own(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = L.Dense(3)
+
+        def call(self, x):
+            self.seen, self.extra = x, nn.Identity()
+            return self.extra(self.dense(x))
+
+    model, x = Own(), torch.randn(2, 4)
+    expected = model(x)
+    del model.extra
+    with pytest.raises(ExportError, match="no part of the model"):
+        model.to_torch(inference=True)
+    assert model.seen is x and "extra" not in model._modules
+    assert_same(model(x), expected)
+
+
+def test_torch_modules_come_along_without_what_lamina_keeps_on_them():
+    norm = nn.BatchNorm1d(4)
+    model, x = model_of(nn.Sequential(norm, nn.Linear(4, 2))), torch.randn(3, 4)
+    module = model.to_torch()
+    assert_same(module(x), model(x))
+    assert not any("_lamina_layer" in vars(part) for part in module.modules())
+    assert norm not in list(module.modules())
+
+
 def test_an_error_on_the_way_leaves_torch_as_it_was():
     call = nn.Module.__call__
     with pytest.raises(ExportError):
@@ -403,6 +444,7 @@ def by_numpy(x):
         (lambda: [L.GaussianNoise(0.1, name="noisy")], ["noisy", "GaussianNoise", "inference=True"]),
         (lambda: [L.AlphaDropout(0.1, noise_shape=(None, 1))], ["AlphaDropout", "inference=True"]),
         (lambda: [L.BatchNormalization(renorm=True)], ["BatchNormalization", "renorm=False"]),
+        (lambda: [L.RepeatVector(3), L.Masking(), L.BatchNormalization()], ["without a mask", "inference=True"]),
         (lambda: [L.RepeatVector(3), L.LSTM(3, stateful=True)], ["stateful=False", "return_state"]),
         (lambda: [L.RepeatVector(3), L.LSTM(3, recurrent_dropout=0.1)], ["recurrent_dropout=0", "inference=True"]),
     ],

@@ -38,7 +38,8 @@ def export(
     A model is first made a module of torch's classes, as `to_torch` does; where that cannot be, torch follows the
     model itself. Nothing of the model changes, and the file is written whole or not at all. A model of 2 GB or more
     becomes two ONNX files, the second, `m.onnx.data`, with the weights: they belong together, and between the writing
-    of the two a reader would see the new weights with the old model.
+    of the two a reader would see the new weights with the old model. Writing takes up to five times the memory of the
+    weights.
 
     Args:
         model: a built model or layer.
