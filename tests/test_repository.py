@@ -28,8 +28,8 @@ PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regul
 
 # Imported at first use, inside the function that needs them.
 HEAVY = (
-    *("IPython", "PIL", "fontTools", "grandalf", "h5py", "keras", "matplotlib", "pandas", "rich"),
-    *("tensorboard", "torch.utils.tensorboard"),
+    *("IPython", "PIL", "fontTools", "grandalf", "h5py", "keras", "matplotlib", "onnx", "onnxruntime", "onnxscript"),
+    *("pandas", "rich", "tensorboard", "torch.utils.tensorboard"),
 )
 
 # File -> what it may use although files and users' strings must never become code.

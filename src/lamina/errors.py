@@ -103,6 +103,10 @@ class NonFiniteError(LaminaError, ArithmeticError):
     """A value became NaN or infinite."""
 
 
+class ExportError(LaminaError, ValueError):
+    """A model cannot be written in the form that is asked for."""
+
+
 class LoadError(LaminaError, ValueError):
     """A file cannot be read as what it claims to be, or must not be."""
 

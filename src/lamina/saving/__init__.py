@@ -9,6 +9,8 @@ from lamina.custom_objects import get_registered_object as get_registered_object
 from lamina.custom_objects import register_keras_serializable as register_keras_serializable
 from lamina.custom_objects import register_serializable as register_serializable
 from lamina.saving.archive import save_model as save_model
+from lamina.saving.exporting import export as export
+from lamina.saving.exporting import to_torch as to_torch
 from lamina.saving.loading import load_model as load_model
 from lamina.saving.loading import model_from_json as model_from_json
 from lamina.saving.objects import deserialize_keras_object as deserialize_keras_object
