@@ -27,11 +27,12 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding
 PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regularizers", "seeds")
 
 # Imported at first use, inside the function that needs them.
-HEAVY = ("PIL", "h5py", "keras", "matplotlib", "pandas", "rich", "tensorboard", "torch.utils.tensorboard")
+HEAVY = ("PIL", "h5py", "keras", "matplotlib", "pandas", "rich", "tensorboard", "torch.utils.tensorboard", "yaml")
 
 # File -> what it may use although files and users' strings must never become code.
 MAY_RUN_CODE = {
     "engine/codegen.py": {"compile", "exec"},  # the forward that it generated itself
+    "saving/legacy/yaml_text.py": {"yaml"},  # safe_load alone
     "training/workers.py": {"pickle"},  # by name, to catch PicklingError
 }
 

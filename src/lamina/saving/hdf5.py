@@ -243,6 +243,8 @@ class Hdf5File(Group):
         claimed = int(np.prod(found.shape, dtype=np.float64)) * found.dtype.itemsize
         if claimed > MAX_ATTRIBUTE_BYTES:
             raise _wrong(self.name, f"{path}@{name}", f"at most {MAX_ATTRIBUTE_BYTES:,} bytes", f"{claimed:,}")
+        if found.dtype.kind not in "biufSU" and not _is_text(found.dtype):  # HDF5 crashes on some others if damaged
+            raise _wrong(self.name, f"{path}@{name}", "a text or numbers", f"dtype {found.dtype}")
         value = owner.attrs[name]
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
@@ -294,6 +296,13 @@ def open_hdf5(source: str | os.PathLike[str] | bytes, name: str | None = None) -
             received=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
             fix="the file may be cut short or damaged; get it again",
         ) from error
+
+
+def _is_text(dtype: np.dtype) -> bool:
+    """Whether values of a dtype are texts of any length."""
+    import h5py
+
+    return h5py.check_string_dtype(dtype) is not None
 
 
 def _is_group(found: Any) -> bool:
