@@ -141,7 +141,12 @@ def functional(*layers, outputs):
 
 
 def dense(name, source):
-    return {"class_name": "Dense", "name": name, "config": {"name": name, "units": 3}, "inbound_nodes": [[[source, 0, 0]]]}
+    return {
+        "class_name": "Dense",
+        "name": name,
+        "config": {"name": name, "units": 3},
+        "inbound_nodes": [[[source, 0, 0]]],
+    }
 
 
 def test_layers_may_stand_in_any_order():

@@ -168,7 +168,7 @@ class Builder:
         own = custom_object(entry["class_name"], self.custom)
         if own is not None and not ("layers" in config and "input_layers" in config):
             return own.from_config(dict(config))
-        if isinstance(config, list) or name == "Sequential":
+        if name == "Sequential":
             return self._sequential(config)
         if "layers" in config and "input_layers" in config:
             return self._functional(config)
