@@ -29,12 +29,13 @@ PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regul
 # Imported at first use, inside the function that needs them.
 HEAVY = (
     *("IPython", "PIL", "fontTools", "grandalf", "h5py", "keras", "matplotlib", "onnx", "onnxruntime", "onnxscript"),
-    *("pandas", "rich", "tensorboard", "torch.utils.tensorboard"),
+    *("pandas", "rich", "tensorboard", "torch.utils.tensorboard", "yaml"),
 )
 
 # File -> what it may use although files and users' strings must never become code.
 MAY_RUN_CODE = {
     "engine/codegen.py": {"compile", "exec"},  # the forward that it generated itself
+    "saving/legacy/yaml_text.py": {"yaml"},  # safe_load alone
     "training/workers.py": {"pickle"},  # by name, to catch PicklingError
 }
 

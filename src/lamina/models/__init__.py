@@ -8,3 +8,4 @@ from lamina.models.sequential import Sequential as Sequential
 from lamina.saving.archive import save_model as save_model
 from lamina.saving.loading import load_model as load_model
 from lamina.saving.loading import model_from_json as model_from_json
+from lamina.saving.loading import model_from_yaml as model_from_yaml

@@ -7,6 +7,7 @@ hold (a shape of terabytes over no bytes), and ask for filters that load code. A
 from __future__ import annotations
 
 import io
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -250,6 +251,8 @@ class Hdf5File(Group):
         claimed = int(np.prod(found.shape, dtype=np.float64)) * found.dtype.itemsize
         if claimed > MAX_ATTRIBUTE_BYTES:
             raise _wrong(self.name, f"{path}@{name}", f"at most {MAX_ATTRIBUTE_BYTES:,} bytes", f"{claimed:,}")
+        if found.dtype.kind not in "biufSU" and not _is_text(found.dtype):  # HDF5 crashes on some others if damaged
+            raise _wrong(self.name, f"{path}@{name}", "a text or numbers", f"dtype {found.dtype}")
         value = owner.attrs[name]
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
@@ -288,6 +291,7 @@ def open_hdf5(source: str | os.PathLike[str] | bytes, name: str | None = None) -
     label = name or (os.fspath(source) if not isinstance(source, bytes) else "the file")
     target: Any = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
     try:
+        _check_heaps(source, str(label))
         with h5py.File(target, "r") as file:
             yield Hdf5File(file, str(label))
     except LaminaError:
@@ -301,6 +305,43 @@ def open_hdf5(source: str | os.PathLike[str] | bytes, name: str | None = None) -
             received=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
             fix="the file may be cut short or damaged; get it again",
         ) from error
+
+
+def _check_heaps(source: str | os.PathLike[str] | bytes, name: str) -> None:
+    """Refuse a file in which texts lie in a heap whose sizes do not add up: HDF5 would walk it for ever.
+
+    A heap is `GCOL`, a version, its size, and objects: number, count, size, data; number 0 is the free rest.
+    """
+    if isinstance(source, bytes):
+        _walk_heaps(source, name)
+        return
+    with open(source, "rb") as file:
+        if os.fstat(file.fileno()).st_size:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                _walk_heaps(data, name)
+
+
+def _walk_heaps(data: Any, name: str) -> None:
+    begin = data.find(b"GCOL\x01\x00\x00\x00")
+    while begin >= 0:
+        end = begin + int.from_bytes(data[begin + 8 : begin + 16], "little")
+        place = begin + 16
+        while end <= len(data) and end - place >= 16:
+            number = int.from_bytes(data[place : place + 2], "little")
+            size = int.from_bytes(data[place + 8 : place + 16], "little")
+            place += 16 + -(-size // 8) * 8 if number else size
+            if place > end or (number == 0 and size < 16):
+                raise _wrong(
+                    name, f"byte {begin}", "a heap of texts whose sizes add up", f"an object of {size:,} bytes"
+                )
+        begin = data.find(b"GCOL\x01\x00\x00\x00", begin + 4)
+
+
+def _is_text(dtype: np.dtype) -> bool:
+    """Whether values of a dtype are texts of any length."""
+    import h5py
+
+    return h5py.check_string_dtype(dtype) is not None
 
 
 def _is_group(found: Any) -> bool:
