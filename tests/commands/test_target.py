@@ -165,17 +165,17 @@ def test_a_module_that_needs_another_one_says_which(folder):
     assert message("needing:model") == "Module 'needing' needs 'no_such_thing_here', which is not installed"
 
 
-def test_saved_models_are_read_from_their_files(folder):
+def test_saved_models_are_read_from_their_files(tmp_path):
     model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
     for name in ("model.keras", "model.h5"):
-        model.save(folder / name)
-        assert load_target(str(folder / name)).count_params() == 8
-    write(folder, "model.json", model.to_json())
-    assert load_target(str(folder / "model.json")).count_params() == 8
-    write(folder, "bad.keras", "")
+        model.save(tmp_path / name)
+        assert load_target(str(tmp_path / name)).count_params() == 8
+    write(tmp_path, "model.json", model.to_json())
+    assert load_target(str(tmp_path / "model.json")).count_params() == 8
+    write(tmp_path, "bad.keras", "")
     with pytest.raises(LoadError, match="cannot be read as a .keras file"):
-        load_target(str(folder / "bad.keras"))
-    write(folder, "weights.pt", "")
+        load_target(str(tmp_path / "bad.keras"))
+    write(tmp_path, "weights.pt", "")
     with pytest.raises(LoadError, match="holds no model that can be looked at"):
-        load_target(str(folder / "weights.pt"))
-    assert "is no Python script" in message(f"{folder / 'model.keras'}:model")
+        load_target(str(tmp_path / "weights.pt"))
+    assert "is no Python script" in message(f"{tmp_path / 'model.keras'}:model")
