@@ -170,6 +170,7 @@ CASES: dict[str, list[Case]] = {
     "MultiHeadAttention": [
         case(L.MultiHeadAttention, STEPS, 2, 3, more=((2, 5, 4),), free=(1,)),
         case(L.MultiHeadAttention, STEPS, 2, 3, value_dim=5, output_shape=7, more=((2, 5, 4),)),
+        case(L.MultiHeadAttention, STEPS, 2, 3, use_gate=True, sliding_window=2, more=((2, 5, 4),)),
         case(L.MultiHeadAttention, STEPS, 2, 3, dropout=0.5, seed=1, more=((2, 5, 4),), **NOISY),
     ],
     # Normalization

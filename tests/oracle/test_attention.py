@@ -63,6 +63,7 @@ def test_masks_ride_on_the_inputs_of_attention():
 
 
 HEADS = [{}, {"value_dim": 5}, {"output_shape": 7}, {"use_bias": False}, {"dropout": 0.5}]
+HEADS += [{"use_gate": True, "value_dim": 5}, {"sliding_window": 2}]
 
 
 @pytest.mark.parametrize("kwargs", HEADS)

@@ -18,7 +18,7 @@ from lamina.callbacks.stopping import EarlyStopping
 from lamina.registry import CALLBACKS
 
 # Arguments that differ on purpose: Keras takes a display's settings from `fit`, and swallows unknown arguments.
-DIFFERENT = {"ProgbarLogger": {"file", "verbose"}, "ReduceLROnPlateau": {"kwargs"}}
+DIFFERENT = {"ModelCheckpoint": {"keep_last"}, "ProgbarLogger": {"file", "verbose"}, "ReduceLROnPlateau": {"kwargs"}}
 
 
 class Model:

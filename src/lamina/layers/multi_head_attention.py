@@ -36,6 +36,7 @@ class MultiHeadAttention(Layer):
         use_bias: whether the projections add biases.
         output_shape: the size, or sizes, of the output; the queries' by default.
         attention_axes: along which axes a query sees others; all but the first and the last by default.
+        sliding_window: how far a query sees, itself counted: keys less than so many places away; `None` for all.
         flash_attention: accepted for Keras's sake; torch chooses its kernel.
         kernel_initializer: of the projections' kernels.
         bias_initializer: of their biases.
@@ -44,6 +45,7 @@ class MultiHeadAttention(Layer):
         activity_regularizer: a penalty on the projections' outputs.
         kernel_constraint: a projection of the kernels after each optimizer step.
         bias_constraint: a projection of the biases after each optimizer step.
+        use_gate: whether the heads' results are multiplied by sigmoids of one more projection of the queries.
         seed: where the layer's own random numbers start; `None` for torch's global ones.
         **kwargs: what every layer takes.
 
@@ -79,6 +81,7 @@ class MultiHeadAttention(Layer):
         use_bias: bool = True,
         output_shape: Any = None,
         attention_axes: Any = None,
+        sliding_window: int | None = None,
         flash_attention: bool | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -87,6 +90,7 @@ class MultiHeadAttention(Layer):
         activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
+        use_gate: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -101,6 +105,7 @@ class MultiHeadAttention(Layer):
         self.__dict__["output_shape"] = sizes or None
         axes = (attention_axes,) if isinstance(attention_axes, int) else attention_axes
         self.attention_axes = None if axes is None else tuple(axes)
+        self.sliding_window = None if sliding_window is None else positive(sliding_window, "sliding_window", owner)
         self.flash_attention = flash_attention
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
@@ -110,30 +115,41 @@ class MultiHeadAttention(Layer):
         self._activity = regularizers.get(activity_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
+        self.use_gate = use_gate
         self.seed = seed
-        self._drop = Dropout(dropout, seed=seed, dtype=self.dtype_policy)
+        self._dropout_layer = Dropout(dropout, seed=seed, dtype=self.dtype_policy)
 
     def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
         """Make the projections."""
         value_shape = query_shape if value_shape is None else value_shape
         key_shape = value_shape if key_shape is None else key_shape
         rank = len(query_shape)
-        self.query = self._projection("query", rank, (self.num_heads, self.key_dim))
-        self.key = self._projection("key", len(key_shape), (self.num_heads, self.key_dim))
-        self.value = self._projection("value", len(value_shape), (self.num_heads, self.value_dim))
+        self.query_dense = self._projection("query", rank, (self.num_heads, self.key_dim))
+        self.key_dense = self._projection("key", len(key_shape), (self.num_heads, self.key_dim))
+        if self.use_gate:  # Keras's order of weights
+            self.gate_dense = self._projection("gate", rank, (self.num_heads, self.value_dim), activation="sigmoid")
+            self.gate_dense.build(query_shape)
+        self.value_dense = self._projection("value", len(value_shape), (self.num_heads, self.value_dim))
         outputs = self.output_shape or (query_shape[-1],)
-        self.attention_output = self._projection("attention_output", rank, outputs, heads=True)
-        for layer, shape in ((self.query, query_shape), (self.key, key_shape), (self.value, value_shape)):
+        self.output_dense = self._projection("attention_output", rank, outputs, heads=True)
+        for layer, shape in (
+            (self.query_dense, query_shape),
+            (self.key_dense, key_shape),
+            (self.value_dense, value_shape),
+        ):
             layer.build(shape)
-        self.attention_output.build((*query_shape[:-1], self.num_heads, self.value_dim))
+        self.output_dense.build((*query_shape[:-1], self.num_heads, self.value_dim))
 
-    def _projection(self, name: str, rank: int, sizes: Sequence[int], heads: bool = False) -> EinsumDense:
+    def _projection(
+        self, name: str, rank: int, sizes: Sequence[int], heads: bool = False, activation: str | None = None
+    ) -> EinsumDense:
         """A product along the last axis, or the last two, that gives axes of `sizes`."""
         stay, summed = _LETTERS[: rank - 1], "xy" if heads else "x"
         made = "pqrstuv"[: len(sizes)]
         return EinsumDense(
             f"{stay}{summed},{summed}{made}->{stay}{made}",
             (*(None,) * (rank - 2), *sizes),
+            activation=activation,
             bias_axes=made if self.use_bias else None,
             kernel_initializer=_fresh(self.kernel_initializer),
             bias_initializer=_fresh(self.bias_initializer),
@@ -164,17 +180,18 @@ class MultiHeadAttention(Layer):
         query_mask = get_mask(query) if query_mask is None else query_mask
         value_mask = get_mask(value) if value_mask is None else value_mask
         key_mask = get_mask(key) if key_mask is None and key is not None else key_mask
-        parts = self.query(query), self.key(value if key is None else key), self.value(value)
+        parts = self.query_dense(query), self.key_dense(value if key is None else key), self.value_dense(value)
         q, k, v = (self._heads_first(part) for part in parts)  # (B, free axes, heads, places, size)
         hidden = self._seen(q, k, (query_mask, value_mask, key_mask), attention_mask, use_causal_mask)
         scores = None
         if return_attention_scores or (training and self.dropout):
             products = (q / math.sqrt(self.key_dim)) @ k.transpose(-2, -1)
             scores = torch.softmax(hide(products, hidden), dim=-1)
-            mixed = self._drop(scores, training=training) @ v
+            mixed = self._dropout_layer(scores, training=training) @ v
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=_as_offset(hidden, q))
-        outputs = self.attention_output(self._heads_last(mixed, parts[0]))
+        mixed = self._heads_last(mixed, parts[0])
+        outputs = self.output_dense(mixed * self.gate_dense(query) if self.use_gate else mixed)
         return (outputs, self._by_axes(scores, parts[0], parts[1])) if return_attention_scores else outputs
 
     def _axes(self, projected: Tensor) -> tuple[list[int], list[int]]:
@@ -219,10 +236,16 @@ class MultiHeadAttention(Layer):
         if found is not None:
             while found.dim() < q.dim():  # heads and free axes stand before queries and keys
                 found = found.unsqueeze(-3)
-        if causal:
-            earlier = causal_mask(q[..., :1] @ k[..., :1].transpose(-2, -1))
-            found = earlier if found is None else found & earlier
+        for wanted, seen in ((causal, causal_mask), (self.sliding_window, self._within_window)):
+            if wanted:
+                pairs = seen(q[..., :1] @ k[..., :1].transpose(-2, -1))
+                found = pairs if found is None else found & pairs
         return found
+
+    def _within_window(self, scores: Tensor) -> Tensor:
+        """Which key is near enough to each query: booleans `(queries, keys)`."""
+        rows, columns = (torch.arange(size, device=scores.device) for size in scores.shape[-2:])
+        return (rows[:, None] - columns[None, :]).abs() < self.sliding_window
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """The queries' mask."""
