@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import torch
 
 from lamina.errors import ArgumentError, LoadError, NotBuiltError, WeightsError
 from lamina.saving.atomic import atomic_path
+from lamina.saving.pt_files import refuse_unsafe
+from lamina.saving.safetensors_header import read_header
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
@@ -128,13 +129,16 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
         raise LoadError("There is no such file.", received=str(path), fix="check the path")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        _refuse_compression(path)
+            return _read_safetensors(path)
+        refuse_unsafe(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except LoadError:
-        raise
+    except LoadError as error:
+        raise LoadError(
+            f"{path} cannot be read as {path.suffix}: it {error.what.removeprefix(str(path)).strip()}",
+            expected=error.expected,
+            received=error.received,
+            fix=error.fix,
+        ) from error
     except Exception as error:
         # torch's message for a pickle that it refuses advises to run what is in it.
         refused = type(error).__name__ == "UnpicklingError"
@@ -163,18 +167,14 @@ def _is_plain(value: Any) -> bool:
     return value.layout is torch.strided and value.device.type == "cpu"
 
 
-def _refuse_compression(path: Path) -> None:
-    """Refuse an archive whose small members would unfold to large ones; torch compresses none."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            packed = [member.filename for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED]
-        if packed:
-            raise LoadError(
-                f"{path} is compressed, as no file of torch is.",
-                expected="members that are stored as they are",
-                received=packed[0],
-                fix="save the weights again",
-            )
+def _read_safetensors(path: Path) -> Mapping[str, torch.Tensor]:
+    """The tensors in a file whose header has been checked."""
+    from safetensors.torch import load_file
+
+    problems = read_header(path).problems
+    if problems:
+        raise problems[0]
+    return load_file(path)
 
 
 def _first_line(error: Exception) -> str:
