@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         models,
         optimizers,
         regularizers,
+        saving,
         utils,
     )
     from lamina.dtypes import DTypePolicy
@@ -64,6 +65,7 @@ _PACKAGES = (
     "models",
     "optimizers",
     "regularizers",
+    "saving",
     "utils",
 )
 _OBJECTS = {

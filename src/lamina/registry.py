@@ -1,7 +1,7 @@
 """Closed registries: the only way from a name in a string or a file to an object.
 
 A class or function enters a registry by the decorator that stands on it, so no second list can go stale.
-Looking a name up never imports anything.
+Looking a name up never imports anything. Users' own objects come from `lamina.custom_objects`, and go before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from lamina.errors import ArgumentError, DtypeError, LaminaError, unknown_name
+from lamina.custom_objects import find_custom, find_custom_function
+from lamina.errors import ArgumentError, DtypeError, LaminaError, LoadError, unknown_name
+from lamina.serialized import described, keep_shared, shared_object
 
 T = TypeVar("T")
 
@@ -83,7 +85,10 @@ class Registry:
         return name in self._names
 
     def __getitem__(self, name: str) -> Any:
-        """The class or function registered under `name` or one of its aliases."""
+        """The class or function registered under `name` or one of its aliases, or a user's own of that name."""
+        custom = find_custom(name)
+        if custom is not None:
+            return custom
         try:
             return self._objects[self._names[name]]
         except (KeyError, TypeError):
@@ -150,7 +155,7 @@ class Registry:
         if obj is None or isinstance(obj, (str, dict)):
             return obj
         if hasattr(obj, "get_config"):
-            return {"class_name": type(obj).__name__, "config": obj.get_config()}
+            return described(obj)
         return getattr(obj, "__name__", type(obj).__name__)
 
     def deserialize(self, data: Any) -> Any:
@@ -164,13 +169,65 @@ class Registry:
                 received=f"keys {sorted(map(str, data))}",
                 fix="pass what get_config or serialize gave",
             )
-        found = self[data["class_name"]]
-        config = data.get("config") or {}
+        if data["class_name"] == "function":
+            return self._function(data)
+        found = shared_object(data)
+        if found is None:
+            found = self._revived(self._class(data), data)
+            keep_shared(data, found)
+        return found
+
+    def _class(self, data: Any) -> Any:
+        """The class that a description names: a user's own of either name, or one that is registered here."""
+        name = data["class_name"]
+        custom = find_custom(data.get("registered_name"), name)
+        if custom is None:
+            return self[name]
+        if not hasattr(custom, "from_config"):
+            raise LoadError(
+                f"The custom object {name!r} is described as a class, but is none.",
+                expected="a class with from_config",
+                received=repr(custom),
+                fix="pass the class itself in custom_objects",
+            )
+        return custom
+
+    def _function(self, data: Any) -> Any:
+        """The function that a description in Keras's form names."""
+        names = [name for name in (data.get("registered_name"), data.get("config")) if isinstance(name, str)]
+        custom = find_custom_function(*names)
+        if custom is not None:
+            return custom
+        if not names:
+            raise LoadError(
+                f"This {self.kind} is described as a function without a name.",
+                expected="its name under 'config'",
+                received=repr(data.get("config"))[:200],
+                fix="write the config again",
+            )
+        return self[names[-1]]
+
+    def _revived(self, cls: Any, data: Any) -> Any:
+        """An object of a class, made by a description."""
+        name, config = data["class_name"], data.get("config")
+        config = {} if config is None else config
+        if not isinstance(config, dict):
+            raise LoadError(
+                f"{name} does not take this config: it is no dict.",
+                expected="the arguments by name",
+                received=f"{config!r:.200}",
+                fix="write the config again",
+            )
         try:
-            return found.from_config(config) if hasattr(found, "from_config") else found(**config)
-        except TypeError as error:
-            raise LaminaError(
-                f"{data['class_name']} does not take this config: {error}", received=repr(config)
+            return cls.from_config(dict(config)) if hasattr(cls, "from_config") else cls(**config)
+        except LaminaError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise LoadError(
+                f"{name} does not take this config: {reason}",
+                received=f"{config!r:.400}",
+                fix="it may be of another version; for a class of your own, check its from_config",
             ) from error
 
 

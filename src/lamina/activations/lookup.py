@@ -78,8 +78,6 @@ def deserialize(config: Any) -> Callable[..., Any]:
     if not isinstance(config, dict):
         return get(config)
     name = config.get("class_name")
-    if name == "function":  # how Keras writes a function down
-        return get(config.get("config"))
-    if name in LAYERS and name not in ACTIVATIONS:
+    if isinstance(name, str) and name in LAYERS and name not in ACTIVATIONS:
         return LAYERS.deserialize(config)
     return ACTIVATIONS.deserialize(config)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 
 from lamina import registry
 from lamina.configurable import init_parameters
+from lamina.custom_objects import find_custom
 from lamina.engine import nest
+from lamina.serialized import described
 
-_BY_SUFFIX = {
-    "initializer": registry.INITIALIZERS,
-    "regularizer": registry.REGULARIZERS,
-    "constraint": registry.CONSTRAINTS,
-    "activation": registry.ACTIVATIONS,
-}
+_READ_BY_THEIR_OWNERS = ("initializer", "regularizer", "constraint", "activation")
+
+# What Keras 3 writes beside a layer's arguments, with the value that asks for nothing.
+_KERAS_ALONE: dict[str, Any] = {"quantization_config": None, "sparse": False, "ragged": False, "optional": False}
 
 
 def config_of(layer: Any) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def _passed_arguments(layer: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """`value` as data: objects as `class_name` and `config`, functions by name, dtypes by name."""
     if hasattr(value, "get_config"):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+        return described(value)
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
     if nest.is_nest(value):
@@ -86,17 +87,34 @@ def plain(value: Any) -> Any:
     return value
 
 
-def objects_from(config: dict[str, Any]) -> dict[str, Any]:
-    """`config` with layers made again where it describes them; other objects are made by the arguments' owners."""
-    return {key: _object(value) for key, value in config.items()}
+def objects_from(config: dict[str, Any], taken: Sequence[str] = ()) -> dict[str, Any]:
+    """`config` with layers made again where it describes them; other objects are made by the arguments' owners.
+
+    Args:
+        config: arguments by name.
+        taken: the arguments that the layer has; others are left out if they only say what is so anyway.
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if key not in taken and key in _KERAS_ALONE and value == _KERAS_ALONE[key]:
+            continue
+        found[key] = value if key.endswith(_READ_BY_THEIR_OWNERS) else _object(value)
+    return found
 
 
 def _object(value: Any) -> Any:
     if isinstance(value, dict):
-        described = cast("dict[str, Any]", value)
-        if set(described) >= {"class_name", "config"} and described["class_name"] in registry.LAYERS:
-            return registry.LAYERS.deserialize(described)
-        return described
+        data = cast("dict[str, Any]", value)
+        return registry.LAYERS.deserialize(data) if set(data) >= {"class_name", "config"} and _is_layer(data) else data
     if isinstance(value, list):
         return [_object(v) for v in cast("list[Any]", value)]
     return value
+
+
+def _is_layer(data: dict[str, Any]) -> bool:
+    """Whether a description is that of a layer: one that is registered as such, or a user's own."""
+    name, module = data["class_name"], data.get("module")
+    if isinstance(module, str) and module.startswith("keras.") and not module.startswith(("keras.layers", "keras.src")):
+        return False
+    known = isinstance(name, str) and name in registry.LAYERS
+    return known or hasattr(find_custom(data.get("registered_name"), name), "from_config")

@@ -206,13 +206,31 @@ class Layer(CallPath):
         """The arguments that make a layer like this one, as plain data."""
         return config_of(self)
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What a file needs beside the config to build the layer: the shapes that it was built for."""
+        shapes = self._build_shapes
+        if not self.built or shapes is None:
+            return None
+        return {"shapes_dict": shapes} if isinstance(shapes, dict) and _are_arguments(shapes) else {"input_shape": shapes}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build the layer as `get_build_config` said.
+
+        Args:
+            config: what it gave.
+        """
+        if "shapes_dict" in config:
+            self.build(**config["shapes_dict"])
+        elif config.get("input_shape") is not None:
+            self.build(config["input_shape"])
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """A new, unbuilt layer like the one whose `get_config` gave `config`."""
         taken = init_parameters(cls)
         # What every config has goes past an `__init__` that does not take it.
         beside = [] if takes_anything(cls) else [key for key in _SHARED if key in config and key not in taken]
-        layer = cls(**objects_from({key: value for key, value in config.items() if key not in beside}))
+        layer = cls(**objects_from({key: value for key, value in config.items() if key not in beside}, taken))
         if "name" in beside:
             layer.__dict__["name"] = _checked_name(config["name"])
         if "dtype" in beside:
@@ -235,6 +253,11 @@ class Layer(CallPath):
     def extra_repr(self) -> str:
         """The line that torch prints for this module."""
         return f"name={self.name}, built={self.built}"
+
+
+def _are_arguments(shapes: dict[Any, Any]) -> bool:
+    """Whether shapes were recorded by the arguments of `build`, rather than by the keys of one input."""
+    return all(isinstance(key, str) and key.endswith("_shape") for key in shapes)
 
 
 def new_name(cls: type) -> str:

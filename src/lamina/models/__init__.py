@@ -3,3 +3,6 @@
 from lamina.models.functional import Functional as Functional
 from lamina.models.model import Model as Model
 from lamina.models.sequential import Sequential as Sequential
+from lamina.saving.archive import save_model as save_model
+from lamina.saving.loading import load_model as load_model
+from lamina.saving.loading import model_from_json as model_from_json

@@ -21,7 +21,8 @@ from lamina.engine.torch_module import TorchModule
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError
 from lamina.layers.blocks import find_block
 from lamina.layers.grouped import find_groups
-from lamina.models.configs import graph_config, graph_from, unwrapped
+from lamina.models.graph_reading import graph_from
+from lamina.models.graph_writing import graph_config, unwrapped
 from lamina.models.model import Model
 from lamina.registry import LAYERS
 

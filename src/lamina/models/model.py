@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,14 +10,18 @@ import torch
 
 from lamina import dtypes
 from lamina.engine import nest
-from lamina.engine.abstract import known_shape, reason_of, specs_of_shapes
+from lamina.engine.abstract import Spec, abstract_call, known_shape, reason_of, specs_of_shapes
 from lamina.engine.layer import Layer
 from lamina.engine.torch_module import as_layer
 from lamina.engine.tracking import Container
 from lamina.errors import ArgumentError, GraphError, LaminaError, NotBuiltError, unknown_name
 from lamina.inspection.summary import summary
 from lamina.registry import LAYERS
-from lamina.saving.tensors import load_weights, save_weights
+from lamina.saving.archive import save_model
+from lamina.saving.compile_config import compile_arguments_from, compile_config_of
+from lamina.saving.objects import serialize_keras_object
+from lamina.saving.report import WeightsReport
+from lamina.saving.weights import load_weights, save_weights
 from lamina.training.loop import Trainer
 
 
@@ -51,6 +56,7 @@ class Model(Trainer, Layer):
     # Set by the file that defines functional models: the class to use for a subclass that is given a graph.
     _with_graph: Callable[[type], type]
     _builds_itself = True
+    _waiting_weights: list[Callable[[Any], Any]] = []  # noqa: RUF012 - never changed; a model that waits has its own
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and _is_functional(args, kwargs):
@@ -108,6 +114,8 @@ class Model(Trainer, Layer):
             super()._build_for(args, kwargs)
             return
         inputs = self._first_of(args, kwargs)
+        if self._waiting_weights:  # before anything is computed with others
+            abstract_call(self._run_abstractly, nest.map_nest(_spec, args), nest.map_nest(_spec, kwargs))
         shapes = nest.map_nest(lambda t: (None, *known_shape(t)[1:]) if hasattr(t, "shape") else (), inputs)
         self.__dict__["_build_shapes"] = shapes
         self.mark_built()
@@ -191,11 +199,33 @@ class Model(Trainer, Layer):
             return functional.from_config(config, custom_objects)
         return super().from_config(config)
 
-    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Write the weights to a `.safetensors` or `.pt` file, whole or not at all.
+    def save(self, filepath: Any, overwrite: bool = True) -> None:
+        """Write the model to a `.keras` file, whole or not at all; Keras 3 reads it too.
 
         Args:
-            filepath: where to; its ending says the format.
+            filepath: where to; ends in `.keras`.
+            overwrite: whether a file that is there may be replaced.
+
+        Raises:
+            ArgumentError: the ending is another, a file is there and must not be replaced, or a layer holds what no
+                file can.
+        """
+        save_model(self, filepath, overwrite)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture, and what `compile` was given, as JSON in Keras 3's form.
+
+        Args:
+            **kwargs: for `json.dumps`.
+        """
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Write the weights to a file, whole or not at all.
+
+        Args:
+            filepath: where to; its ending says the format: `.weights.h5` is Keras 3's, and `.safetensors`, `.npz` and
+                `.pt` keep the names of `state_dict`.
             overwrite: whether a file that is there may be replaced.
 
         Raises:
@@ -204,17 +234,56 @@ class Model(Trainer, Layer):
         """
         save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: Any) -> None:
-        """Take the weights that `save_weights` wrote.
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False) -> WeightsReport:
+        """Take weights from a file; a model that is not built takes them as soon as it is.
 
         Args:
-            filepath: where from.
+            filepath: what `save_weights` wrote, here or in Keras 3.
+            skip_mismatch: whether weights that do not fit are left as they are.
+            by_name: whether layers take the weights of the layers of their names.
+
+        Returns:
+            What was restored, skipped and missing.
 
         Raises:
             LoadError: there is no such file, or it is not what its name says.
             WeightsError: the weights do not fit; nothing is changed then.
         """
-        load_weights(self, filepath)
+        return load_weights(self, filepath, skip_mismatch, by_name)
+
+    def weights_wait(self, load: Callable[[Any], Any]) -> None:
+        """Keep weights until the model is built.
+
+        Args:
+            load: gives them to the model.
+        """
+        self.__dict__.setdefault("_waiting_weights", []).append(load)
+
+    def mark_built(self) -> None:
+        """Take the weights that waited for this."""
+        super().mark_built()
+        if self._waiting_weights and self._has_all_layers:
+            waiting, self.__dict__["_waiting_weights"] = self._waiting_weights, []
+            for load in waiting:
+                load(self)
+
+    @property
+    def _has_all_layers(self) -> bool:
+        """Whether the layers inside are built."""
+        return all(layer.built for layer in self.modules() if isinstance(layer, Layer))
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was given, as data; empty before."""
+        return compile_config_of(self)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile the model as `get_compile_config` said; one that overrides `compile` must override this too.
+
+        Args:
+            config: what it gave.
+        """
+        if type(self).compile is Trainer.compile:
+            self.compile(**compile_arguments_from(config))
 
     def summary(
         self,
@@ -253,6 +322,12 @@ class Model(Trainer, Layer):
             layer_range=layer_range,
             **options,
         )
+
+
+def _spec(leaf: Any) -> Any:
+    """A tensor's form, with an unknown batch size; other arguments as they are."""
+    is_tensor = isinstance(leaf, torch.Tensor)
+    return Spec((None, *leaf.shape[1:]) if leaf.ndim else (), leaf.dtype) if is_tensor else leaf
 
 
 def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -15,9 +15,10 @@ from lamina.engine.symbolic import SymbolicTensor
 from lamina.engine.torch_module import TorchModule, as_layer
 from lamina.errors import ArgumentError, DtypeError, GraphError
 from lamina.layers.input import InputLayer
-from lamina.models.configs import layer_from
+from lamina.models.graph_reading import layer_from
 from lamina.models.functional import GraphModel
 from lamina.registry import LAYERS
+from lamina.serialized import described
 
 
 @LAYERS.register()
@@ -237,7 +238,7 @@ class Sequential(GraphModel):
         config = {
             "name": self.name,
             "trainable": self.trainable,
-            "layers": [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in layers],
+            "layers": [described(layer) for layer in layers],
         }
         if self._loose_inputs:
             config["build_input_shape"] = self._begin.batch_shape

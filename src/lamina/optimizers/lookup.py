@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lamina.custom_objects import find_custom
 from lamina.errors import DtypeError, unknown_name
 from lamina.optimizers.base import Optimizer
 from lamina.optimizers.torch_optimizer import TorchOptimizer
@@ -84,9 +85,14 @@ def deserialize(config: dict[str, Any]) -> Optimizer:
         UnknownNameError: no optimizer has that name.
         DtypeError: `config` has no `class_name`.
     """
-    if isinstance(config, dict) and isinstance(config.get("class_name"), str):
+    if isinstance(config, dict) and isinstance(config.get("class_name"), str) and not _is_custom(config):
         config = {**config, "class_name": _named(config["class_name"]).__name__}
     return OPTIMIZERS.deserialize(config)
+
+
+def _is_custom(config: dict[str, Any]) -> bool:
+    """Whether a description is that of a user's own class."""
+    return find_custom(config.get("registered_name"), config["class_name"]) is not None
 
 
 def _named(name: str) -> type[Optimizer]:

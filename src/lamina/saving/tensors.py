@@ -1,55 +1,50 @@
-"""Weights as `.safetensors` and `.pt` files, under the names of `state_dict`."""
+"""Weights as `.safetensors`, `.npz` and `.pt` files, under the names of `state_dict`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from lamina.errors import ArgumentError, LoadError, NotBuiltError, WeightsError
+from lamina.errors import ArgumentError, LoadError, NotBuiltError
 from lamina.saving.atomic import atomic_path
+from lamina.saving.npz import read_npz
 from lamina.saving.pt_files import refuse_unsafe
+from lamina.saving.report import Assignment, Plan, as_tensor
 from lamina.saving.safetensors_header import read_header
 
-SUFFIXES = (".safetensors", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
+MAX_UNFOLDING = 100
+"""How many times its size in an archive a member may have."""
+FREE_BYTES = 2**20  # below this, no size is suspicious
 
 
-def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-    """Write the weights of a model to a file, whole or not at all.
+def write_tensors(module: torch.nn.Module, path: Path) -> None:
+    """Write the weights of a module to a file of tensors by name, whole or not at all.
 
     Args:
         module: a built model, or any torch module.
-        filepath: ends in `.safetensors`, or in `.pt` or `.pth` for torch's own format.
-        overwrite: whether a file that is there may be replaced.
+        path: its suffix says the format.
 
     Raises:
-        ArgumentError: the name ends otherwise, a file is there and must not be replaced, or the module's state holds
-            more than tensors.
-        NotBuiltError: the model has no weights yet.
+        ArgumentError: the module's state holds more than tensors.
+        NotBuiltError: a lazy module of torch has no weights yet.
         OSError: the file cannot be written; the one that was there is untouched.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "linear.safetensors"
-        >>> save_weights(torch.nn.Linear(3, 2), path)
-        >>> load_weights(torch.nn.Linear(3, 2), path)
     """
-    path = _checked(filepath)
-    if not getattr(module, "built", True):
-        raise _not_built("save")
-    if path.exists() and not overwrite:
-        raise ArgumentError(f"{path} is there already.", received="overwrite=False", fix="pass overwrite=True")
     # Weights keep Keras's shapes; files hold them in that order too, whatever their order in memory.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _state_of(module, "save").items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_of(module, "save").items()}
     with atomic_path(path) as part:
         try:
             if path.suffix == ".safetensors":
                 from safetensors.torch import save_file
 
                 save_file({name: tensor.clone() for name, tensor in tensors.items()}, part)
+            elif path.suffix == ".npz":
+                with open(part, "wb") as file:  # given a name, NumPy would add its suffix
+                    np.savez(file, **{name: _array(tensor) for name, tensor in tensors.items()})
             else:
                 torch.save(tensors, part)
         except OSError:
@@ -58,42 +53,37 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
             raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
 
 
-def load_weights(module: torch.nn.Module, filepath: str | os.PathLike[str]) -> None:
-    """Give a model the weights in a file; nothing in the file is run, and nothing changes unless all of it fits.
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor as an array; bfloat16, which NumPy lacks, as float32."""
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+
+
+def plan_from_tensors(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Plan:
+    """What tensors by name have for a module.
 
     Args:
-        module: a built model of the same architecture, or any torch module.
-        filepath: what `save_weights` wrote.
+        module: a built model, or any torch module.
+        tensors: from a file.
 
     Raises:
-        LoadError: there is no such file, or it is not what its name says.
-        WeightsError: a weight is missing, is one too many, or has another shape or a dtype that cannot be converted.
         ArgumentError: the module's state holds more than tensors.
         NotBuiltError: a lazy module of torch has no weights yet.
     """
-    path = _checked(filepath)
-    tensors = _read(path)
-    own = _state_of(module, "load")
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    wrong = [name for name in own.keys() & tensors.keys() if not _holds(own[name], tensors[name])]
-    if missing or extra or wrong:
-        shown = [f"no {name}" for name in missing[:3]] + [f"{name}, which the model lacks" for name in extra[:3]]
-        for name in sorted(wrong)[:3]:
-            shape, dtype = tensors[name].shape, tensors[name].dtype
-            shown.append(f"{name} of shape {tuple(shape)}" + (f", {dtype}" if shape == own[name].shape else ""))
-        raise WeightsError(
-            f"The weights in {path} do not fit the model.",
-            expected=", ".join(f"{name} {tuple(own[name].shape)}" for name in (missing + sorted(wrong))[:3])
-            or f"{len(own)} weights",
-            received="; ".join(shown),
-            fix="load them into a model of the same layers and names"
-            if getattr(module, "built", True)
-            else "build the model first: model.build((None, ...))",
+    own, plan = state_of(module, "load"), Plan()
+    for name, tensor in own.items():
+        if name not in tensors:
+            plan.missing.append(name)
+            continue
+        value = tensors[name]
+        plan.assignments.append(
+            Assignment(name, tensor, tuple(value.shape), value.dtype, lambda value=value: value)  # type: ignore[misc]
         )
-    module.load_state_dict(tensors)
+    plan.missing.sort()
+    plan.extra = sorted(tensors.keys() - own.keys())
+    return plan
 
 
-def _state_of(module: torch.nn.Module, what: str) -> dict[str, torch.Tensor]:
+def state_of(module: torch.nn.Module, what: str) -> dict[str, torch.Tensor]:
     """The tensors of a module by name."""
     state = module.state_dict()
     for name, value in state.items():
@@ -105,11 +95,11 @@ def _state_of(module: torch.nn.Module, what: str) -> dict[str, torch.Tensor]:
                 fix="keep it out of the state: get_extra_state() must return a tensor",
             )
         if torch.nn.parameter.is_lazy(value):
-            raise _not_built(what)
+            raise not_built(what)
     return state
 
 
-def _not_built(what: str) -> NotBuiltError:
+def not_built(what: str) -> NotBuiltError:
     return NotBuiltError(
         f"The model is not built, so it has no weights to {what}.",
         expected="a model that knows the shape of its input",
@@ -118,18 +108,22 @@ def _not_built(what: str) -> NotBuiltError:
     )
 
 
-def _holds(own: torch.Tensor, value: torch.Tensor) -> bool:
-    """Whether a weight can take a value: of its shape, and nothing but precision is lost."""
-    return own.shape == value.shape and torch.can_cast(value.dtype, own.dtype)
+def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
+    """The tensors in a file by name; nothing in the file is run.
 
+    Args:
+        path: its suffix says the format.
 
-def _read(path: Path) -> Mapping[str, torch.Tensor]:
-    """The tensors in a file by name."""
+    Raises:
+        LoadError: there is no such file, or it is not what its name says.
+    """
     if not path.is_file():
         raise LoadError("There is no such file.", received=str(path), fix="check the path")
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
+        if path.suffix == ".npz":
+            return {name: as_tensor(array) for name, array in read_npz(path).items()}
         refuse_unsafe(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except LoadError as error:
@@ -160,13 +154,6 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
     )
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether `value` is a tensor with numbers of its own, one for each place."""
-    if not isinstance(value, torch.Tensor) or value.is_nested or value.is_quantized:
-        return False
-    return value.layout is torch.strided and value.device.type == "cpu"
-
-
 def _read_safetensors(path: Path) -> Mapping[str, torch.Tensor]:
     """The tensors in a file whose header has been checked."""
     from safetensors.torch import load_file
@@ -177,19 +164,13 @@ def _read_safetensors(path: Path) -> Mapping[str, torch.Tensor]:
     return load_file(path)
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether `value` is a tensor with numbers of its own, one for each place."""
+    if not isinstance(value, torch.Tensor) or value.is_nested or value.is_quantized:
+        return False
+    return value.layout is torch.strided and value.device.type == "cpu"
+
+
 def _first_line(error: Exception) -> str:
     """What an error says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _checked(filepath: str | os.PathLike[str]) -> Path:
-    """The path, if its suffix names a format."""
-    path = Path(filepath)
-    if path.suffix not in SUFFIXES:
-        raise ArgumentError(
-            "The name of a file of weights says its format.",
-            expected="a name that ends in " + ", ".join(SUFFIXES),
-            received=str(path),
-            fix=f"use {path.stem}.safetensors",
-        )
-    return path

@@ -1,0 +1,181 @@
+"""From a file to a model."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lamina.custom_objects import CustomObjectScope
+from lamina.engine.layer import Layer
+from lamina.errors import LaminaError, LoadError, WeightsError
+from lamina.saving.archive import Archive, parsed, read_archive
+from lamina.saving.hdf5 import open_hdf5
+from lamina.saving.objects import complete_registries, finish, unreadable
+from lamina.saving.optimizer_h5 import load_optimizer
+from lamina.saving.report import WeightsReport, carry_out
+from lamina.saving.weights import h5_planner
+from lamina.registry import LAYERS
+from lamina.serialized import sharing
+
+_log = logging.getLogger("lamina")
+
+
+def load_model(
+    filepath: str | os.PathLike[str],
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Any:
+    """The model in a file, with its weights, its compile state and the state of its optimizer.
+
+    Nothing in the file is run, imported or unpacked to disk. Names are looked up in the library's own registries and
+    among custom objects; a lambda, which Keras writes as Python bytecode, is refused whatever `safe_mode` says.
+
+    Args:
+        filepath: a `.keras` file, written here or by Keras 3.
+        custom_objects: classes and functions of your own by name.
+        compile: whether to compile the model as it was.
+        safe_mode: accepted for Keras's sake.
+
+    Returns:
+        The model. One that cannot be built from what the file says takes its weights with the first data.
+
+    Raises:
+        LoadError: there is no such file, it is not what its name says, or it holds code.
+        UnknownNameError: a class is neither the library's nor among the custom objects.
+        WeightsError: the weights do not fit the model that the file describes.
+
+    Example:
+        >>> import lamina, tempfile
+        >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+        >>> path = Path(tempfile.mkdtemp()) / "model.keras"
+        >>> model.save(path)
+        >>> load_model(path).count_params()
+        8
+    """
+    path = Path(filepath)
+    if path.is_file() and path.suffix in (".h5", ".hdf5"):
+        raise LoadError(
+            f"{path} is a model in the format of Keras 2.",
+            expected="a .keras file",
+            received=path.suffix,
+            fix="load it in Keras 3 and save it as .keras",
+        )
+    archive = read_archive(path)
+    config = dict(archive.config)
+    arguments = config.pop("compile_config", None)
+    with CustomObjectScope(custom_objects):
+        model = _model_from(config)
+        if compile and isinstance(arguments, dict) and arguments:
+            _compile(model, arguments, str(path))
+        _give_weights(model, archive, str(path))
+    return model
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A new model, with new weights, of the architecture in a JSON string.
+
+    Args:
+        json_string: what `model.to_json()` gave, here or in Keras 3.
+        custom_objects: classes and functions of your own by name.
+
+    Returns:
+        The model, compiled if the string says how.
+
+    Raises:
+        LoadError: the string is no JSON of that form, or holds code.
+        UnknownNameError: a class is neither the library's nor among the custom objects.
+
+    Example:
+        >>> import lamina
+        >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+        >>> model_from_json(model.to_json()).count_params()
+        8
+    """
+    config = parsed(json_string, "The JSON")
+    arguments = config.pop("compile_config", None)
+    with CustomObjectScope(custom_objects):
+        model = _model_from(config)
+        if isinstance(arguments, dict) and arguments:
+            _compile(model, arguments, "the JSON")
+    return model
+
+
+def _model_from(config: Mapping[str, Any]) -> Any:
+    """The model of a description, built if the description says for which shapes."""
+    complete_registries()
+    if not isinstance(config.get("class_name"), str):
+        raise LoadError(
+            "This does not describe a model.",
+            expected="a dict with 'class_name' and 'config'",
+            received=f"keys {sorted(map(str, config))[:8]}",
+            fix="save the model with model.save('model.keras')",
+        )
+    try:
+        with sharing():
+            model = LAYERS.deserialize(config)
+            if not isinstance(model, Layer):
+                raise LoadError(
+                    f"{config['class_name']!r} is no model.",
+                    expected="a model or a layer",
+                    received=repr(model)[:200],
+                    fix="pass the class of the model in custom_objects",
+                )
+            finish(model, config)
+    except LaminaError:
+        raise
+    except Exception as error:
+        raise unreadable(error) from error
+    return model
+
+
+def _compile(model: Any, arguments: Mapping[str, Any], source: str) -> None:
+    """Compile a model as a file says."""
+    try:
+        model.compile_from_config(arguments)
+    except LaminaError as error:
+        error.fix = f"{error.fix}; or load with compile=False" if error.fix else "load with compile=False"
+        raise
+    except Exception as error:
+        raise LoadError(
+            f"The compile state in {source} cannot be used.",
+            received=f"{type(error).__name__}: {str(error)[:200]}",
+            fix="load with compile=False, and compile the model yourself",
+        ) from error
+
+
+def _give_weights(model: Any, archive: Archive, name: str) -> None:
+    """Give a model its weights now or, if it is not built, with the first data; then its optimizer its state."""
+    planned = h5_planner(archive.weights, name)
+
+    def load(built: Any) -> WeightsReport:
+        report = planned(built, lambda plan: carry_out(plan, name))
+        optimizer = getattr(built, "optimizer", None)
+        if optimizer is not None:
+            _give_state(built, optimizer, archive.weights, name)
+        return report
+
+    if model.built:
+        load(model)
+    else:
+        model.weights_wait(load)
+
+
+def _give_state(model: Any, optimizer: Any, weights: bytes, name: str) -> None:
+    """Give an optimizer the state in a file, if there is one of a training that had begun."""
+    with open_hdf5(weights, name) as file:
+        kept = file.group("optimizer") if "optimizer" in file and file.is_group("optimizer") else None
+        if kept is None or "vars" not in kept or len(kept.group("vars")) == 0:
+            return
+        if len(kept.group("vars")) > 2:
+            optimizer.build(model.trainable_weights, dict(model.named_parameters()))
+        reason = load_optimizer(optimizer, file)
+    if reason is not None:
+        raise WeightsError(
+            f"The state of {optimizer.name} in {name} does not fit the model.",
+            received=reason,
+            fix="load with compile=False, and compile the model anew",
+        )
