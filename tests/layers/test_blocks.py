@@ -185,6 +185,16 @@ def test_blocks_are_near_in_bfloat16(parts):
     torch.testing.assert_close(dict(model.named_buffers()), dict(twin.named_buffers()), rtol=0.05, atol=0.05)
 
 
+def test_a_convolution_behind_a_sum_is_computed_and_not_taken_for_its_activation():
+    x = Input((5, 5, 4))
+    y = BatchNormalization(name="bn")(Conv2D(4, 1, name="conv")(x))
+    model = Model(x, Conv2D(3, 1, name="next")(Add(name="add")([x, y])))
+    data = torch.rand(2, 5, 5, 4)
+    with torch.no_grad():
+        expected = model.get_layer("next")(data + model.get_layer("bn")(model.get_layer("conv")(data)))
+        torch.testing.assert_close(model.eval()(data), expected)
+
+
 def test_the_code_hands_the_layers_to_the_block():
     model, _ = chain(bn=True, add="first", act="relu")
     line = (

@@ -50,7 +50,7 @@ def _is_sum(layer: Any) -> bool:
 
 
 def _is_activation(layer: Any) -> bool:
-    return activation_of(layer) is not None
+    return type(layer) is not Conv2D and activation_of(layer) is not None  # a convolution has one, and is none
 
 
 def _is_pooling(layer: Any) -> bool:
