@@ -1,4 +1,4 @@
-"""The command line: `lamina train`, `lamina summary`."""
+"""The command line: `lamina train`, `lamina summary`, `lamina inspect`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lamina import __version__
-from lamina.commands import summary, train
+from lamina.commands import inspect, summary, train
 from lamina.errors import LaminaError
 
 
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train.add_parser(commands)
     summary.add_parser(commands)
+    inspect.add_parser(commands)
     try:
         given = parser.parse_args(arguments)
     except SystemExit as stop:  # help, version, or a mistake that has been reported

@@ -9,6 +9,8 @@ from lamina.custom_objects import register_keras_serializable as register_keras_
 from lamina.custom_objects import register_serializable as register_serializable
 from lamina.saving.archive import save_model as save_model
 from lamina.saving.atomic import atomic_path as atomic_path
+from lamina.saving.inspecting import Inspection as Inspection
+from lamina.saving.inspecting import inspect_model as inspect_model
 from lamina.saving.loading import load_model as load_model
 from lamina.saving.loading import model_from_json as model_from_json
 from lamina.saving.objects import deserialize_keras_object as deserialize_keras_object

@@ -7,6 +7,7 @@ hold (a shape of terabytes over no bytes), and ask for filters that load code. A
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ MAX_DEPTH = 64
 MAX_ATTRIBUTE_BYTES = 256 * 2**20
 MAX_RATIO = 1100
 """How many times its stored bytes an array may be: what deflate can reach at best is 1032."""
+
+MAX_READINGS = 16
+"""How often the bytes of a file may be read: arrays that share their bytes would be read again and again."""
 
 _FREE_BYTES = 2**16  # below this, nothing is too large for what is stored
 _FILTERS = {1, 2, 3, 32000}  # deflate, shuffle, fletcher32, lzf: those that HDF5 and h5py bring themselves
@@ -51,7 +55,22 @@ class Group:
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The attributes: texts, numbers and arrays of them."""
-        return {name: self._file.attribute(self._group, name, self.path) for name in self._group.attrs}
+        return {name: self.attribute(name) for name in self.attribute_names()}
+
+    def attribute_names(self) -> list[str]:
+        """The names of the attributes."""
+        return list(self._group.attrs)
+
+    def attribute(self, name: str) -> Any:
+        """One attribute: a text, a number, or a list of them.
+
+        Args:
+            name: its name.
+
+        Raises:
+            LoadError: there is none, it is something else, or too large.
+        """
+        return self._file.attribute_of(self._group, name, self.path)
 
     def group(self, name: str) -> Group:
         """A group inside.
@@ -111,6 +130,17 @@ class Group:
         self._file.check(found, path)
         return found.dtype
 
+    def claim(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        """The shape and dtype that an array claims, whether or not it may be read.
+
+        Args:
+            name: its name.
+        """
+        found, path = self._member(name)
+        if _is_group(found) or found.shape is None:
+            raise _wrong(self._file.name, path, "an array", "a group" if _is_group(found) else "nothing")
+        return tuple(found.shape), found.dtype
+
     def arrays(self) -> Iterator[str]:
         """The paths of all arrays below, without reading them."""
         for name in self:
@@ -140,6 +170,8 @@ class Hdf5File(Group):
         super().__init__(self, file, "/")
         self.name = name
         self._seen = 0
+        self._taken = 0
+        self._size = int(file.id.get_filesize())
 
     def member(self, group: Any, name: str, path: str) -> Any:
         """What lies in a group under a name, if it is there itself and no link.
@@ -200,9 +232,12 @@ class Hdf5File(Group):
         strange = [number for number in filters if number not in _FILTERS]
         if strange:
             raise _wrong(self.name, path, "deflate, shuffle, fletcher32 or lzf", f"filter {strange[0]}")
+        if dataset.shape is None:
+            raise _wrong(self.name, path, "an array", "an empty dataspace")
         if dataset.dtype.hasobject or dataset.dtype.kind not in "biufcSU":
             raise _wrong(self.name, path, "numbers", f"dtype {dataset.dtype}")
-        stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
+        # Chunks may share their bytes, and then claim more together than the file is long.
+        stored, claimed = min(dataset.id.get_storage_size(), self._size), _bytes_of(dataset.shape, dataset.dtype)
         limit = max(_FREE_BYTES, stored * (MAX_RATIO if filters else 1))
         if claimed > limit:
             raise LoadError(
@@ -226,9 +261,17 @@ class Hdf5File(Group):
         self.check(dataset, path)
         if shape is not None and tuple(dataset.shape) != tuple(shape):
             raise _wrong(self.name, path, f"shape {tuple(shape)}", f"shape {tuple(dataset.shape)}")
+        self._taken += min(dataset.id.get_storage_size(), _bytes_of(dataset.shape, dataset.dtype))
+        if self._taken > MAX_READINGS * self._size + _FREE_BYTES:
+            raise LoadError(
+                f"{self.name} has arrays that share their bytes.",
+                expected=f"at most {MAX_READINGS} times the {self._size:,} bytes of the file",
+                received=f"{self._taken:,} with {path}",
+                fix="do not load this file",
+            )
         return np.asarray(dataset[()])
 
-    def attribute(self, owner: Any, name: str, path: str) -> Any:
+    def attribute_of(self, owner: Any, name: str, path: str) -> Any:
         """An attribute: a text, a number, or an array of them.
 
         Args:
@@ -239,10 +282,17 @@ class Hdf5File(Group):
         Raises:
             LoadError: it is something else, or too large.
         """
+        import h5py
+
         found = owner.attrs.get_id(name)
-        claimed = int(np.prod(found.shape, dtype=np.float64)) * found.dtype.itemsize
-        if claimed > MAX_ATTRIBUTE_BYTES:
-            raise _wrong(self.name, f"{path}@{name}", f"at most {MAX_ATTRIBUTE_BYTES:,} bytes", f"{claimed:,}")
+        text = h5py.check_string_dtype(found.dtype)
+        if found.shape is None or (text is None and found.dtype.kind not in "biufSU"):
+            raise _wrong(self.name, f"{path}@{name}", "a text or numbers", f"dtype {found.dtype}")
+        each = self._size if text is not None and text.length is None else found.dtype.itemsize
+        claimed = math.prod(found.shape) * each  # texts of any length may all be one text, stored once
+        if claimed > max(MAX_ATTRIBUTE_BYTES, each):
+            limit = f"at most {MAX_ATTRIBUTE_BYTES:,} bytes"
+            raise _wrong(self.name, f"{path}@{name}", limit, f"{found.shape} values, up to {claimed:,} bytes")
         value = owner.attrs[name]
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
@@ -294,6 +344,11 @@ def open_hdf5(source: str | os.PathLike[str] | bytes, name: str | None = None) -
             received=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
             fix="the file may be cut short or damaged; get it again",
         ) from error
+
+
+def _bytes_of(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """How much memory an array of that shape takes."""
+    return math.prod(shape) * dtype.itemsize
 
 
 def _is_group(found: Any) -> bool:
