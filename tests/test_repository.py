@@ -27,7 +27,18 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding
 PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regularizers", "seeds")
 
 # Imported at first use, inside the function that needs them.
-HEAVY = ("IPython", "PIL", "h5py", "keras", "matplotlib", "pandas", "rich", "tensorboard", "torch.utils.tensorboard")
+HEAVY = (
+    "IPython",
+    "PIL",
+    "h5py",
+    "keras",
+    "matplotlib",
+    "pandas",
+    "pooch",
+    "rich",
+    "tensorboard",
+    "torch.utils.tensorboard",
+)
 
 # File -> what it may use although files and users' strings must never become code.
 MAY_RUN_CODE = {

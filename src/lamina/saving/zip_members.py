@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from lamina.errors import LaminaError, LoadError
 
-MAX_MEMBERS = 200_000
+MAX_MEMBERS = 500_000
 MAX_RATIO = 1100
 """How many times its stored bytes a member may unfold to: what deflate can reach at best is 1032."""
 
@@ -45,6 +45,10 @@ class ZipMembers:
     def __iter__(self) -> Iterator[str]:
         """The names of the members, folders left out."""
         return iter(name for name, member in self._by_name.items() if not member.is_dir())
+
+    def folders(self) -> Iterator[str]:
+        """The names of the folders that are listed by themselves."""
+        return iter(name for name, member in self._by_name.items() if member.is_dir())
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
