@@ -31,7 +31,8 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
         A decorator that gives back what it gets.
 
     Raises:
-        ArgumentError: a class has no `get_config`, so that no file could say how to make its objects.
+        ArgumentError: a class has no `get_config` and is no torch module, so that no file could say how to make its
+            objects.
 
     Example:
         >>> from lamina.layers import Layer
@@ -44,7 +45,7 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
     """
 
     def register(obj: T) -> T:
-        if inspect.isclass(obj) and not hasattr(obj, "get_config"):
+        if inspect.isclass(obj) and not (hasattr(obj, "get_config") or hasattr(obj, "state_dict")):
             raise ArgumentError(
                 f"{obj.__name__} cannot be registered: no file could say how to make one.",
                 expected="a method get_config(self) that gives the arguments of __init__",

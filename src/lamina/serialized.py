@@ -21,6 +21,7 @@ NOT_IN_KERAS = frozenset(
 """The registered classes that real Keras does not have."""
 
 _ELSEWHERE = {"Sequential": "keras", "Model": "keras", "Functional": "keras.src.models.functional"}
+_NEVER_FROZEN = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")  # Keras's take no `trainable`
 _PACKAGES = {"lamina.optimizers.schedules": "keras.optimizers.schedules"}
 
 _full: ContextVar[bool] = ContextVar("descriptions are for files", default=False)
@@ -78,7 +79,10 @@ def described(obj: Any) -> dict[str, Any]:
     if not _full.get():
         return {"class_name": cls.__name__, "config": obj.get_config()}
     module, name = place_of(cls)
-    data = {"module": module, "class_name": cls.__name__, "config": obj.get_config(), "registered_name": name}
+    config = obj.get_config()
+    if name is None and cls.__name__ in _NEVER_FROZEN and config.get("trainable") is True:
+        config = {key: value for key, value in config.items() if key != "trainable"}
+    data = {"module": module, "class_name": cls.__name__, "config": config, "registered_name": name}
     for key in ("build_config", "compile_config"):
         found = getattr(obj, f"get_{key}")() if hasattr(obj, f"get_{key}") else None
         if found:

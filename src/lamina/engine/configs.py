@@ -10,8 +10,9 @@ import torch
 
 from lamina import registry
 from lamina.configurable import init_parameters
-from lamina.custom_objects import find_custom
+from lamina.custom_objects import find_custom, find_custom_function
 from lamina.engine import nest
+from lamina.errors import LoadError
 from lamina.serialized import described
 
 _READ_BY_THEIR_OWNERS = ("initializer", "regularizer", "constraint", "activation")
@@ -105,10 +106,32 @@ def objects_from(config: dict[str, Any], taken: Sequence[str] = ()) -> dict[str,
 def _object(value: Any) -> Any:
     if isinstance(value, dict):
         data = cast("dict[str, Any]", value)
+        if data.get("class_name") in ("__lambda__", "function") and "config" in data:
+            return _function(data)
         return registry.LAYERS.deserialize(data) if set(data) >= {"class_name", "config"} and _is_layer(data) else data
     if isinstance(value, list):
         return [_object(v) for v in cast("list[Any]", value)]
     return value
+
+
+def _function(data: dict[str, Any]) -> Any:
+    """A function that a config names; code is never made of what a file holds."""
+    names = [name for name in (data.get("registered_name"), data["config"]) if isinstance(name, str)]
+    found = find_custom_function(*names) if data["class_name"] == "function" else None
+    if found is None:
+        name = names[-1] if names and data["class_name"] == "function" else "<lambda>"
+        code = data["class_name"] == "__lambda__"
+        raise LoadError(
+            "The config holds a function as Python bytecode, which is never run."
+            if code
+            else f"The config names a function {name!r} that nobody has passed or registered.",
+            expected="a function that is registered, or among the custom objects",
+            received="bytecode" if code else repr(name),
+            fix="save the model anew with a named function in place of the lambda"
+            if code
+            else f"pass custom_objects={{{name!r}: f}}, or put @lamina.saving.register_serializable() on it",
+        )
+    return found
 
 
 def _is_layer(data: dict[str, Any]) -> bool:

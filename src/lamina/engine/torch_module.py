@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from typing import Any
 
 import torch
 
 from lamina import config
+from lamina.custom_objects import find_custom, registered_name
 from lamina.engine import nest, watching
 from lamina.engine.abstract import Shape
 from lamina.engine.layer import Layer, new_name
 from lamina.engine.symbolic import any_symbolic
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, LoadError
 from lamina.registry import LAYERS
+from lamina.serialized import describes_in_full
 
 
 @LAYERS.register()
@@ -67,6 +71,78 @@ class TorchModule(Layer):
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
         return self.module(*args, **kwargs)
+
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; for a file the module is the path of its class, and what made it as far as that shows."""
+        config = super().get_config()
+        if describes_in_full():
+            cls = type(self.module)
+            path = registered_name(cls) or f"{cls.__module__}.{cls.__qualname__}"
+            config["module"] = {"class_name": path, "config": _arguments_of(self.module)}
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A layer around a new module; the class of one that a file describes must be passed to whoever loads.
+
+        Args:
+            config: what `get_config` gave.
+
+        Raises:
+            LoadError: the class is not among the custom objects, or cannot be made.
+        """
+        module = config.get("module")
+        return super().from_config({**config, "module": _module_from(module) if isinstance(module, dict) else module})
+
+
+def _arguments_of(module: torch.nn.Module) -> dict[str, Any] | None:
+    """What made a module, read off the attributes of the arguments' names; `None` where one does not show."""
+    found: dict[str, Any] = {}
+    for name, parameter in inspect.signature(type(module).__init__).parameters.items():
+        if name in ("self", "device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = getattr(module, name, inspect.Parameter.empty)
+        if isinstance(parameter.default, bool) and (value is None or isinstance(value, torch.Tensor)):
+            found[name] = value is not None  # `bias`, which becomes a weight or nothing
+        elif _is_plain(value):
+            found[name] = list(value) if isinstance(value, tuple) else value
+        elif parameter.default is parameter.empty:
+            return None
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))  # pyright: ignore[reportUnknownArgumentType]
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _module_from(data: dict[str, Any]) -> torch.nn.Module:
+    """The module that a file describes, of a class or function among the custom objects; nothing is imported."""
+    path, arguments = data.get("class_name"), data.get("config")
+    known = find_custom(path, path.rpartition(".")[2] if isinstance(path, str) else None)
+    if known is None:
+        raise LoadError(
+            f"The file holds a torch module of class {path!r}, which is never imported because a file says so.",
+            expected="the class among the custom objects",
+            received=repr(path),
+            fix=f"pass custom_objects={{{path!r}: TheClass}}, or a function without arguments that makes the module",
+        )
+    if isinstance(known, torch.nn.Module):
+        return copy.deepcopy(known)
+    given = {}
+    if isinstance(known, type) and isinstance(arguments, dict):
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}  # type: ignore[misc]
+    try:
+        made: Any = known(**given)
+    except Exception as error:
+        raise LoadError(
+            f"The torch module {path!r} cannot be made from what the file says: {error}",
+            received=repr(given)[:200],
+            fix=f"pass a function without arguments that makes it: custom_objects={{{path!r}: lambda: Net(3)}}",
+        ) from error
+    return made
 
 
 def _some_sizes(shape: Shape) -> list[int]:

@@ -1,5 +1,6 @@
 """Models: layers that join others, and that can be trained."""
 
+from lamina.models.cloning import clone_model as clone_model
 from lamina.models.functional import Functional as Functional
 from lamina.models.model import Model as Model
 from lamina.models.sequential import Sequential as Sequential

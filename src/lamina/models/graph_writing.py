@@ -121,7 +121,7 @@ class _Writer:
                 received=repr(op.function),
                 fix="put the call into a Layer of your own, and register it",
             )
-        call = {"args": self.argument(list(node.args)), "kwargs": self.argument(node.kwargs)}
+        call = {"args": self.argument(list(node.args), True), "kwargs": self.argument(node.kwargs, True)}
         if describes_in_full():
             return _entry("lamina.models", OPERATION, {"name": name, "function": target}, name, [call])
         return {"class_name": OPERATION, "config": {"function": target}, "name": name, "inbound_nodes": [call]}
@@ -136,14 +136,14 @@ class _Writer:
         """Which output of which call of which layer `tensor` is."""
         return self._history[id(tensor)]
 
-    def argument(self, value: Any) -> Any:
-        """A nest of arguments as data."""
-        return _plain_nest(map_arguments(self._leaf, value))
+    def argument(self, value: Any, exact: bool = False) -> Any:
+        """A nest of arguments as data; in a file tuples are lists, as Keras has it, unless they are `exact`."""
+        return _plain_nest(map_arguments(self._leaf, value), exact or not describes_in_full())
 
     def _leaf(self, leaf: Any) -> Any:
         if isinstance(leaf, SymbolicTensor):
             kind = dtypes.standardize_dtype(leaf.dtype)
-            config = {"shape": leaf.shape, "dtype": kind, "keras_history": self.history(leaf)}
+            config = {"shape": list(leaf.shape), "dtype": kind, "keras_history": self.history(leaf)}
             return {"class_name": TENSOR, "config": config}
         if isinstance(leaf, torch.Tensor):
             return self._weights[id(leaf)]
@@ -200,14 +200,14 @@ class _Whole:
         self.value = value
 
 
-def _plain_nest(value: Any) -> Any:
-    """A nest with each slice and each tuple as a dict, since a file knows neither."""
+def _plain_nest(value: Any, exact: bool) -> Any:
+    """A nest with each slice as a dict, and each tuple too, if it matters, since a file knows neither."""
     if isinstance(value, slice):
-        start, stop, step = (_plain_nest(v) for v in slice_parts(value))
+        start, stop, step = (_plain_nest(v, exact) for v in slice_parts(value))
         return {"class_name": "__slice__", "config": {"start": start, "stop": stop, "step": step}}
     if isinstance(value, dict):
-        return {key: _plain_nest(v) for key, v in value.items()}
+        return {key: _plain_nest(v, exact) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
-        members = [_plain_nest(v) for v in value]
-        return members if isinstance(value, list) else {"class_name": "__tuple__", "items": members}
+        members = [_plain_nest(v, exact) for v in value]
+        return members if isinstance(value, list) or not exact else {"class_name": "__tuple__", "items": members}
     return value

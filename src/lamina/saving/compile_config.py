@@ -9,6 +9,7 @@ from typing import Any
 
 from lamina import losses, metrics, optimizers
 from lamina.errors import ArgumentError, LaminaError, LoadError
+from lamina.metrics.torch_metric import is_torch_metric
 from lamina.registry import LOSSES, METRICS, OPTIMIZERS, Registry
 
 _log = logging.getLogger("lamina")
@@ -69,7 +70,7 @@ def _metric(value: Any) -> Any:
     value = _made(value)
     if not (hasattr(value, "get_config") or hasattr(value, "forward")):
         return value  # a function
-    if metrics.is_torch_metric(value):
+    if is_torch_metric(value):
         raise ArgumentError("A metric of torchmetrics cannot be made again from its config.")
     if hasattr(value, "get_config"):
         return METRICS.serialize(value)

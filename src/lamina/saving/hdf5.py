@@ -97,9 +97,7 @@ class Group:
             LoadError: there is none, or it is a link, has another shape, lies elsewhere, or is larger than what is
                 stored for it.
         """
-        found, path = self._member(name)
-        if _is_group(found):
-            raise _wrong(self._file.name, path, "an array", "a group")
+        found, path = self._array(name)
         return self._file.read(found, path, shape)
 
     def is_group(self, name: str) -> bool:
@@ -116,7 +114,7 @@ class Group:
         Args:
             name: its name.
         """
-        found, path = self._member(name)
+        found, path = self._array(name)
         self._file.check(found, path)
         return tuple(found.shape)
 
@@ -126,7 +124,7 @@ class Group:
         Args:
             name: its name.
         """
-        found, path = self._member(name)
+        found, path = self._array(name)
         self._file.check(found, path)
         return found.dtype
 
@@ -148,6 +146,13 @@ class Group:
                 yield from (f"{name}/{inner}" for inner in self.group(name).arrays())
             else:
                 yield name
+
+    def _array(self, name: str) -> tuple[Any, str]:
+        """A member that is an array."""
+        found, path = self._member(name)
+        if _is_group(found):
+            raise _wrong(self._file.name, path, "an array", "a group")
+        return found, path
 
     def _member(self, name: str) -> tuple[Any, str]:
         """A member, reached through hard links only."""

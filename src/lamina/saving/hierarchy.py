@@ -34,13 +34,14 @@ class Place(NamedTuple):
     weights: dict[str, torch.Tensor]
 
 
-def places(model: torch.nn.Module) -> Iterator[Place]:
+def places(model: torch.nn.Module, path: str = "") -> Iterator[Place]:
     """Every layer inside a model with its path, the model first.
 
     Args:
         model: a model or layer.
+        path: its own path.
     """
-    yield from _places(model, "", set())
+    yield from _places(model, path, set())
 
 
 def _places(module: torch.nn.Module, path: str, visited: set[int]) -> Iterator[Place]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lamina.optimizers import LossScaleOptimizer, Nadam
+from lamina.optimizers import Adafactor, LossScaleOptimizer, Nadam
 from lamina.optimizers.base import Optimizer
 from lamina.saving.hdf5 import Hdf5File
 
@@ -52,9 +52,22 @@ def _variables(optimizer: Optimizer, skipped: int = 0) -> list[np.ndarray]:
     if not callable(optimizer._learning_rate):
         found.append(np.asarray(optimizer.learning_rate, dtype=np.float32))
     state = [_host(tensor) for tensor in optimizer.variables]
+    if isinstance(optimizer, Adafactor) and optimizer.built:
+        state = _with_unused(optimizer, state)
     if isinstance(optimizer, Nadam) and optimizer.built:
         state.append(np.asarray(_product(optimizer, steps), dtype=np.float32))
     return [*found, *state]
+
+
+def _with_unused(optimizer: Adafactor, state: list[np.ndarray]) -> list[np.ndarray]:
+    """Adafactor's state with zeros for what Keras keeps and never uses: velocities of matrices, rows of vectors."""
+    parameters, found = optimizer.known().parameters, list(state)
+    own = len(state) - 3 * len(parameters)  # averages and sums of gradients come first
+    for place in range(own, len(state)):
+        number, kind = divmod(place - own, 3)
+        if found[place].shape == (0,):
+            found[place] = np.zeros(tuple(parameters[number].shape) if kind == 2 else (), np.float32)
+    return found
 
 
 def _product(optimizer: Any, steps: int) -> float:
@@ -69,8 +82,6 @@ def _product(optimizer: Any, steps: int) -> float:
 
 def _host(tensor: torch.Tensor) -> np.ndarray:
     tensor = tensor.detach().cpu().contiguous()
-    if tensor.shape == (0,):  # what Adafactor does not need for a vector
-        return np.asarray(0, dtype=np.float32)
     return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
 
 
@@ -127,6 +138,6 @@ def _load(optimizer: Optimizer, arrays: Sequence[np.ndarray]) -> str | None:
                 if tensor.shape != (0,):
                     tensor.copy_(torch.from_numpy(np.array(array)))
     optimizer._steps = max(0, int(arrays[0]))
-    if fixed:
+    if fixed and np.float32(optimizer._learning_rate) != np.float32(arrays[1]):  # else the config has more digits
         optimizer._learning_rate = float(arrays[1])
     return None

@@ -75,13 +75,13 @@ class Plan:
 
     Attributes:
         assignments: weights and values that belong together.
-        missing: the names of weights for which the file has nothing.
+        missing: the shapes of weights for which the file has nothing, by name.
         extra: what the file has beyond them.
         problems: what does not fit and is no single weight, such as a layer with another number of weights.
     """
 
     assignments: list[Assignment] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, tuple[int, ...]] = field(default_factory=dict)
     extra: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -102,15 +102,17 @@ def carry_out(plan: Plan, source: str, partial: bool = False, skip_mismatch: boo
         WeightsError: something does not fit; nothing is changed then.
     """
     wrong = {id(a): reason for a in plan.assignments if (reason := a.obstacle()) is not None}
-    faults = [*plan.problems, *wrong.values()] if not skip_mismatch else []
-    if not (partial or skip_mismatch):
-        faults = [*(f"no {name}" for name in plan.missing), *(f"{n}, which the model lacks" for n in plan.extra), *faults]
-    if faults:
-        shapes = [f"{a.name} {tuple(a.tensor.shape)}" for a in plan.assignments if id(a) in wrong]
+    misfits = sorted((a for a in plan.assignments if id(a) in wrong), key=lambda a: a.name)
+    whole = not (partial or skip_mismatch)
+    if (whole and (plan.missing or plan.extra)) or (not skip_mismatch and (wrong or plan.problems)):
+        missing, extra = (sorted(plan.missing), plan.extra) if whole else ([], [])
+        shown = [f"no {name}" for name in missing[:3]] + [f"{name}, which the model lacks" for name in extra[:3]]
+        shown += plan.problems[:3] + [wrong[id(a)] for a in misfits[:3]]
+        wanted = [*(f"{name} {plan.missing[name]}" for name in missing), *(f"{a.name} {tuple(a.tensor.shape)}" for a in misfits)]
         raise WeightsError(
             f"The weights in {source} do not fit the model.",
-            expected=", ".join([*plan.missing, *shapes][:3]) or f"{len(plan.assignments)} weights",
-            received="; ".join(faults[:6]),
+            expected=", ".join(wanted[:3]) or f"{len(plan.assignments)} weights",
+            received="; ".join(shown),
             fix="load them into a model of the same layers and names, or pass skip_mismatch=True to load what fits",
         )
     fitting = [a for a in plan.assignments if id(a) not in wrong]

@@ -72,13 +72,12 @@ def plan_from_tensors(module: torch.nn.Module, tensors: Mapping[str, torch.Tenso
     own, plan = state_of(module, "load"), Plan()
     for name, tensor in own.items():
         if name not in tensors:
-            plan.missing.append(name)
+            plan.missing[name] = tuple(tensor.shape)
             continue
         value = tensors[name]
         plan.assignments.append(
             Assignment(name, tensor, tuple(value.shape), value.dtype, lambda value=value: value)  # type: ignore[misc]
         )
-    plan.missing.sort()
     plan.extra = sorted(tensors.keys() - own.keys())
     return plan
 

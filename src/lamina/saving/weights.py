@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from lamina.errors import ArgumentError, LoadError
 from lamina.saving import tensors
+from lamina.saving.archive import read_archive
 from lamina.saving.atomic import atomic_path
 from lamina.saving.hdf5 import Hdf5File, open_hdf5
 from lamina.saving.objects import complete_registries
@@ -45,18 +46,13 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
         restored 2 of 2
     """
     path = Path(filepath)
-    if not path.name.endswith(SUFFIXES):
-        raise ArgumentError(
-            "The name of a file of weights says its format.",
-            expected="a name that ends in " + ", ".join(SUFFIXES),
-            received=str(path),
-            fix=f"use {path.stem}.safetensors",
-        )
+    if format_of(path) not in (KERAS, *tensors.SUFFIXES):
+        raise _no_format(path, SUFFIXES)
     if not getattr(module, "built", True):
         raise not_built("save")
     if path.exists() and not overwrite:
         raise ArgumentError(f"{path} is there already.", received="overwrite=False", fix="pass overwrite=True")
-    if path.name.endswith(KERAS):
+    if format_of(path) == KERAS:
         complete_registries()
         data = weights_bytes(module)
         with atomic_path(path) as part:
@@ -103,29 +99,43 @@ def load_weights(
     return load(module)
 
 
+def format_of(path: Path) -> str | None:
+    """The suffix that says the format of a file of weights, or `None`.
+
+    Args:
+        path: its name.
+    """
+    if path.suffix == ".h5":
+        return KERAS if path.name.endswith(KERAS) and path.name != KERAS else ".h5"
+    return path.suffix if path.suffix in (*tensors.SUFFIXES, ".hdf5", ".keras") else None
+
+
+def _no_format(path: Path, suffixes: Sequence[str]) -> ArgumentError:
+    return ArgumentError(
+        "The name of a file of weights says its format.",
+        expected="a name that ends in " + ", ".join(suffixes),
+        received=str(path),
+        fix=f"use {path.stem}.safetensors",
+    )
+
+
 Planner = Callable[[torch.nn.Module, Callable[[Plan], WeightsReport]], WeightsReport]
 
 
 def _planner(path: Path, by_name: bool) -> Planner:
     """Read a file so that its weights can be matched with a model, now or later."""
+    kind = format_of(path)
+    if kind is None:
+        raise _no_format(path, (*SUFFIXES, ".keras"))
     if not path.is_file():
         raise LoadError("There is no such file.", received=str(path), fix="check the path")
-    if path.suffix in tensors.SUFFIXES:
+    if kind in tensors.SUFFIXES:
         found = tensors.read_tensors(path)
         return lambda module, then: then(tensors.plan_from_tensors(module, found))
-    if path.suffix == ".keras":
-        from lamina.saving.archive import read_archive
-
+    if kind == ".keras":
         return h5_planner(read_archive(path).weights, str(path), by_name)
-    if path.suffix in (".h5", ".hdf5"):
-        # Files of Keras 2, in which `layer_names` lists the layers, are told by their content and read elsewhere.
-        return h5_planner(path.read_bytes(), str(path), by_name)
-    raise ArgumentError(
-        "The name of a file of weights says its format.",
-        expected="a name that ends in " + ", ".join((*SUFFIXES, ".keras")),
-        received=str(path),
-        fix="give the file the suffix of its format",
-    )
+    # A file of Keras 2, in which `layer_names` lists the layers, is told by its content, whatever its suffix.
+    return h5_planner(path.read_bytes(), str(path), by_name)
 
 
 def h5_planner(data: bytes, name: str, by_name: bool = False) -> Planner:

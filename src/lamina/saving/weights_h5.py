@@ -16,6 +16,7 @@ from lamina.saving.optimizer_h5 import optimizer_arrays
 from lamina.saving.report import Assignment, Plan, as_tensor
 
 _GRAPH = "graph_weights"  # a group that Keras does not look for
+_NOWHERE = "?"  # a path that no file has
 _OLD = "_layer_checkpoint_dependencies"  # what Keras 2.13 called the group of a model's layers
 
 
@@ -80,10 +81,14 @@ class _Search:
 
     def look(self, module: torch.nn.Module, path: str) -> None:
         """Match a layer, and those inside it, with the groups under a path."""
-        for place, path_in_file in self._walk(module, path):
-            self._match(place, path_in_file)
+        for place in self._walk(module, path):
+            self._match(place, place.path)
+        for place in places(module, path):  # what none of its paths fitted
+            if id(place.owner) not in self._done and place.weights:
+                self._done.add(id(place.owner))
+                self._match(place, place.path)
 
-    def _walk(self, module: torch.nn.Module, path: str) -> Iterator[tuple[Place, str]]:
+    def _walk(self, module: torch.nn.Module, path: str) -> Iterator[Place]:
         """Each layer once, where the file has it: under the first of its paths that fits."""
         if id(module) in self._done:
             return
@@ -91,7 +96,7 @@ class _Search:
         fits = not weights or self._count(path) == len(weights)
         if fits or not path:
             self._done.add(id(module))
-            yield Place(path, module, weights), path
+            yield Place(path, module, weights)
         for below, child in children(module, path):
             yield from self._walk(child, below)
 
@@ -116,7 +121,7 @@ class _Search:
         for number, (name, tensor) in enumerate(place.weights.items()):
             known = self.names.get(id(tensor), f"{path}/{name}")
             if group is None or name not in group:
-                self.plan.missing.append(known)
+                self.plan.missing[known] = tuple(tensor.shape)
                 continue
             self._take(group, name, tensor, known)
         if group is not None and len(group) > len(place.weights):
@@ -128,7 +133,7 @@ class _Search:
                 if below is not None and name in below:
                     self._take(below, name, tensor, self.names.get(id(tensor), name))
                 else:
-                    self.plan.missing.append(self.names.get(id(tensor), name))
+                    self.plan.missing[self.names.get(id(tensor), name)] = tuple(tensor.shape)
 
     def _at(self, path: str) -> Group:
         return self.file.group(path) if path else self.file
@@ -139,18 +144,6 @@ class _Search:
         self.plan.assignments.append(
             Assignment(known, tensor, shape, kind, lambda: as_tensor(group.array(name, shape)))
         )
-
-    def finish(self, model: torch.nn.Module) -> Plan:
-        """The plan, with the layers that no path fitted."""
-        for place in places(model):
-            if id(place.owner) in self._done or not place.weights:
-                continue
-            group = self._group(place.path)
-            if group is None:
-                self.plan.missing += [self.names.get(id(t), f"{place.path}/{n}") for n, t in place.weights.items()]
-            else:
-                self._match(place, place.path)
-        return self.plan
 
 
 def _dtype(group: Group, name: str) -> torch.dtype:
@@ -181,22 +174,13 @@ def plan_from_h5(model: torch.nn.Module, file: Hdf5File, names: dict[int, str], 
     search = _Search(file, names)
     if not by_name:
         search.look(model, "")
-        plan = search.finish(model)
+        plan = search.plan
         plan.extra += [path for path in _weight_groups(file) if path not in search.used]
         return plan
     named = {layer_name: path for path, layer_name in _named_groups(file)}
     for layer in getattr(model, "layers", []):
-        if layer.name in named:
-            search.look(layer, named.pop(layer.name))
-            search.plan.missing += [
-                names.get(id(t), n)
-                for place in places(layer)
-                if id(place.owner) not in search._done
-                for n, t in place.weights.items()
-            ]
-        else:
-            search.plan.missing += [names.get(id(t), n) for p in places(layer) for n, t in p.weights.items()]
-    search.plan.extra += [name for name, path in named.items() if any(_under(file, path))]
+        search.look(layer, named.pop(layer.name, _NOWHERE))
+    search.plan.extra += [name for name, path in named.items() if any(file.group(path).arrays())]
     return search.plan
 
 
@@ -208,10 +192,6 @@ def _weight_groups(file: Hdf5File) -> Iterator[str]:
         if not path.startswith("optimizer/") and (group == "vars" or group.endswith("/vars")):
             seen[group] = None
     yield from seen
-
-
-def _under(file: Hdf5File, path: str) -> Iterator[str]:
-    return file.group(path).arrays()
 
 
 def _named_groups(file: Hdf5File) -> Iterator[tuple[str, str]]:
