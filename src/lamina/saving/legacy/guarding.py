@@ -1,4 +1,4 @@
-"""A file is what it claims to be or a `LoadError`: nothing else comes out, and no more memory is taken than it holds."""
+"""A file is what it claims to be, or a `LoadError`; building what it describes takes no more memory than it holds."""
 
 from __future__ import annotations
 

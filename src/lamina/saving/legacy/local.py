@@ -177,6 +177,29 @@ class LocallyConnected(BaseConvolution):
             found = found.transpose(0, 2, 1, 3)
         return found.reshape(positions, window * self._inputs, self.filters)
 
+    def kernel_to_file(self, kernel: np.ndarray) -> np.ndarray:
+        """The kernel as Keras 2 has it: as it is here, or dense where the input is padded.
+
+        Args:
+            kernel: the kernel.
+        """
+        if self.padding == "valid":
+            return kernel
+        (place, inside), positions = self._reach(), math.prod(self._counts)
+        flat, spots = np.ravel_multi_index(tuple(place), self._sizes), math.prod(self._sizes)
+        last, window = self.data_format == "channels_last", inside.shape[1]
+        if last:
+            parts = kernel.reshape(positions, window, self._inputs, self.filters)
+        else:
+            parts = kernel.reshape(positions, self._inputs, window, self.filters).transpose(0, 2, 1, 3)
+        position, member = np.nonzero(inside)
+        dense = np.zeros((spots, positions, self._inputs, self.filters), kernel.dtype)
+        dense[flat[position, member], position] = parts[position, member]
+        dense = dense.transpose(0, 2, 1, 3)  # (spots, inputs, positions, filters)
+        if last:
+            return dense.reshape(*self._sizes, self._inputs, *self._counts, self.filters)
+        return dense.transpose(1, 0, 3, 2).reshape(self._inputs, *self._sizes, self.filters, *self._counts)
+
     def _dense_from_numbers(self, numbers: np.ndarray, place: np.ndarray, inside: np.ndarray) -> np.ndarray:
         last, positions = self.data_format == "channels_last", math.prod(self._counts)
         flat = np.ravel_multi_index(tuple(place), self._sizes)

@@ -12,12 +12,12 @@ from typing import Any
 from lamina.engine import nest
 from lamina.engine.symbolic import Operation, SymbolicTensor
 from lamina.errors import LoadError, nearest
-from lamina.saving.legacy import image_functions, tensor_functions
+from lamina.saving.legacy import image_functions, shape_functions, tensor_functions
 from lamina.saving.legacy.functions import FUNCTIONS, as_tensor
 from lamina.saving.legacy.nodes import call_of_node
 
 _CLASSES = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
-_FILLED = (image_functions, tensor_functions)  # importing them fills the table
+_FILLED = (image_functions, shape_functions, tensor_functions)  # importing them fills the table
 
 
 def is_operation(name: str) -> bool:

@@ -64,7 +64,7 @@ class OldNadam(Nadam):
         >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
         >>> OldNadam(0.1).apply([torch.tensor([3.0])], [weight])
         >>> round(weight.item(), 4)
-        0.8379
+        0.8944
     """
 
     def __init__(self, learning_rate: LearningRate = 0.001, schedule_decay: float = 0.004, **kwargs: Any) -> None:
