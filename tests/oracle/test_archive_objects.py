@@ -385,5 +385,7 @@ def test_the_list_of_what_keras_lacks_is_right():
         module: Any = keras
         for part in path.split(".")[1:]:
             module = getattr(module, part)
-        lacking = [name for name in registry if not hasattr(module, name) and registry[name].__module__[:7] == "lamina."]
+        lacking = [
+            name for name in registry if not hasattr(module, name) and registry[name].__module__[:7] == "lamina."
+        ]
         assert set(lacking) <= set(KNOWN_ABSENT), path

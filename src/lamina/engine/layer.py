@@ -211,7 +211,9 @@ class Layer(CallPath):
         shapes = self._build_shapes
         if not self.built or shapes is None:
             return None
-        return {"shapes_dict": shapes} if isinstance(shapes, dict) and _are_arguments(shapes) else {"input_shape": shapes}
+        return (
+            {"shapes_dict": shapes} if isinstance(shapes, dict) and _are_arguments(shapes) else {"input_shape": shapes}
+        )
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build the layer as `get_build_config` said.

@@ -72,7 +72,6 @@ class TorchModule(Layer):
         """What the module computes."""
         return self.module(*args, **kwargs)
 
-
     def get_config(self) -> dict[str, Any]:
         """The arguments; for a file the module is the path of its class, and what made it as far as that shows."""
         config = super().get_config()

@@ -284,4 +284,3 @@ def _map_references(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_map_references(function, member) for member in value]
     raise _malformed("its inputs or outputs", "[layer, call, output], or a nest of such", value)
-

@@ -56,7 +56,7 @@ class Model(Trainer, Layer):
     # Set by the file that defines functional models: the class to use for a subclass that is given a graph.
     _with_graph: Callable[[type], type]
     _builds_itself = True
-    _waiting_weights: list[Callable[[Any], Any]] = []  # noqa: RUF012 - never changed; a model that waits has its own
+    _waiting_weights: list[Callable[[Any], Any]] = []
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and _is_functional(args, kwargs):

@@ -15,8 +15,8 @@ from lamina.engine.symbolic import SymbolicTensor
 from lamina.engine.torch_module import TorchModule, as_layer
 from lamina.errors import ArgumentError, DtypeError, GraphError
 from lamina.layers.input import InputLayer
-from lamina.models.graph_reading import layer_from
 from lamina.models.functional import GraphModel
+from lamina.models.graph_reading import layer_from
 from lamina.registry import LAYERS
 from lamina.serialized import described
 
@@ -257,9 +257,12 @@ class Sequential(GraphModel):
             UnknownNameError: a layer's class is in neither.
         """
         layers = [layer_from(entry, custom_objects or {}) for entry in config["layers"]]
+        begin = layers.pop(0) if _is_only_the_first_batch(config["layers"]) else None
         model = cls(layers, trainable=config.get("trainable", True), name=config["name"])
         shape = config.get("build_input_shape")
-        if shape is not None and layers and not model.built:
+        if begin is not None and layers:
+            model._build_on(begin)
+        elif shape is not None and layers and not model.built:
             model._build_on(InputLayer(batch_shape=shape, dtype=config.get("build_input_dtype")))
         return model
 
@@ -273,6 +276,15 @@ class Sequential(GraphModel):
         if self._graph is not None:
             begin = self._graph.input_list[0].node
             self.__dict__.update(_begin=begin.op if begin is not None else None, _tail=self._graph.outputs)
+
+
+def _is_only_the_first_batch(entries: list[Any]) -> bool:
+    """Whether a config of Keras's begins with an input of a fixed batch size: it may be that of the first data, and
+    Keras insists on none."""
+    first = entries[0] if entries else {}
+    shape = first["config"].get("batch_shape") if first.get("class_name") == "InputLayer" else None
+    stateful = any(entry["config"].get("stateful") for entry in entries)
+    return bool(shape) and shape[0] is not None and "sparse" in first["config"] and not stateful
 
 
 def _input_dtype(layer: Layer) -> str | None:

@@ -239,7 +239,9 @@ class Hdf5File(Group):
             raise _wrong(self.name, path, "deflate, shuffle, fletcher32 or lzf", f"filter {strange[0]}")
         if dataset.shape is None:
             raise _wrong(self.name, path, "an array", "an empty dataspace")
-        if dataset.dtype.hasobject or dataset.dtype.kind not in "biufcSU":
+        # Two bytes without fields are how Keras keeps bfloat16, which HDF5 has no type for.
+        opaque = dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.dtype.names is None
+        if dataset.dtype.hasobject or not (dataset.dtype.kind in "biufcSU" or opaque):
             raise _wrong(self.name, path, "numbers", f"dtype {dataset.dtype}")
         # Chunks may share their bytes, and then claim more together than the file is long.
         stored, claimed = min(dataset.id.get_storage_size(), self._size), _bytes_of(dataset.shape, dataset.dtype)

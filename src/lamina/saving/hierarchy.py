@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lamina.engine.graph import Graph
 from lamina.engine.layer import Layer
 from lamina.engine.torch_module import TorchModule
 from lamina.engine.tracking import Container
@@ -74,7 +75,7 @@ def _attributes(layer: Layer) -> Iterator[tuple[str, Any]]:
     """Attributes that hold modules, in Keras's order."""
     in_graph = isinstance(layer, (LAYERS["Sequential"], LAYERS["Functional"]))
     if in_graph:
-        yield "layers", layer.layers
+        yield "layers", _in_keras_order(layer)
     found: dict[str, Any] = {}
     for name, value in layer._modules.items():
         if value is None:
@@ -86,6 +87,25 @@ def _attributes(layer: Layer) -> Iterator[tuple[str, Any]]:
     found.update(_properties(layer, found))
     for name in sorted(found, key=lambda name: f"~{name}" if name.startswith("_") else name):
         yield name, found[name]
+
+
+def _in_keras_order(model: Any) -> list[Layer]:
+    """The layers of a graph as Keras orders them, which takes the members of a dict by their keys."""
+    graph = model.graph if model.built and isinstance(model, LAYERS["Functional"]) else None
+    if graph is None or not (_has_dict(graph.inputs) or _has_dict(graph.outputs)):
+        return model.layers
+    return [op for op in Graph(_by_keys(graph.inputs), _by_keys(graph.outputs)).ops if isinstance(op, Layer)]
+
+
+def _has_dict(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, (list, tuple)) and any(map(_has_dict, value)))
+
+
+def _by_keys(value: Any) -> Any:
+    """A nest with each dict as a list of its members in the order of their keys."""
+    if isinstance(value, dict):
+        return [_by_keys(value[key]) for key in sorted(value)]
+    return [_by_keys(member) for member in value] if isinstance(value, (list, tuple)) else value
 
 
 def _properties(layer: Layer, known: dict[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from typing import Any
 from lamina.custom_objects import CustomObjectScope
 from lamina.engine.layer import Layer
 from lamina.errors import LaminaError, LoadError, WeightsError
+from lamina.registry import LAYERS
 from lamina.saving.archive import Archive, parsed, read_archive
 from lamina.saving.hdf5 import open_hdf5
 from lamina.saving.objects import complete_registries, finish, unreadable
 from lamina.saving.optimizer_h5 import load_optimizer
 from lamina.saving.report import WeightsReport, carry_out
 from lamina.saving.weights import h5_planner
-from lamina.registry import LAYERS
 from lamina.serialized import sharing
 
 _log = logging.getLogger("lamina")
@@ -160,8 +160,14 @@ def _give_weights(model: Any, archive: Archive, name: str) -> None:
 
     if model.built:
         load(model)
-    else:
+    elif _has_weights(archive, name):
         model.weights_wait(load)
+
+
+def _has_weights(archive: Archive, name: str) -> bool:
+    """Whether a file has any: a model that was not built when it was saved has none."""
+    with open_hdf5(archive.weights, name) as file:
+        return any(not path.startswith("optimizer/") for path in file.arrays())
 
 
 def _give_state(model: Any, optimizer: Any, weights: bytes, name: str) -> None:

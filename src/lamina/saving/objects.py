@@ -110,7 +110,10 @@ def _special(value: Any, where: str) -> Any:
     if isinstance(value, (torch.Tensor, np.ndarray)):
         kind = "__tensor__" if isinstance(value, torch.Tensor) else "__numpy__"
         values = value.detach().cpu() if isinstance(value, torch.Tensor) else value
-        return {"class_name": kind, "config": {"value": values.tolist(), "dtype": dtypes.standardize_dtype(value.dtype)}}
+        return {
+            "class_name": kind,
+            "config": {"value": values.tolist(), "dtype": dtypes.standardize_dtype(value.dtype)},
+        }
     return None
 
 

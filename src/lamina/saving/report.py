@@ -35,7 +35,9 @@ class WeightsReport:
             return "the weights wait until the model is built"
         text = f"restored {len(self.restored)} of {len(self.restored) + len(self.missing)}"
         if self.skipped:
-            shown = ", ".join(self.skipped[:5]) + (f" and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else "")
+            shown = ", ".join(self.skipped[:5]) + (
+                f" and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
+            )
             text += f", skipped: {shown}"
         return text
 
@@ -108,7 +110,10 @@ def carry_out(plan: Plan, source: str, partial: bool = False, skip_mismatch: boo
         missing, extra = (sorted(plan.missing), plan.extra) if whole else ([], [])
         shown = [f"no {name}" for name in missing[:3]] + [f"{name}, which the model lacks" for name in extra[:3]]
         shown += plan.problems[:3] + [wrong[id(a)] for a in misfits[:3]]
-        wanted = [*(f"{name} {plan.missing[name]}" for name in missing), *(f"{a.name} {tuple(a.tensor.shape)}" for a in misfits)]
+        wanted = [
+            *(f"{name} {plan.missing[name]}" for name in missing),
+            *(f"{a.name} {tuple(a.tensor.shape)}" for a in misfits),
+        ]
         raise WeightsError(
             f"The weights in {source} do not fit the model.",
             expected=", ".join(wanted[:3]) or f"{len(plan.assignments)} weights",

@@ -76,6 +76,20 @@ def _write_softplus(call: Call) -> tuple[dict[str, Any], list[Any]]:
     return {}, [call["input"]]
 
 
+def _write_hard_tanh(call: Call) -> tuple[dict[str, Any], list[Any]]:
+    call.only(min_val=-1.0, max_val=1.0, inplace=False)
+    return {}, [call["input"]]
+
+
+def _write_full_like(call: Call) -> tuple[dict[str, Any], list[Any]]:
+    return {"dtype": None}, [call["input"], call["fill_value"]]
+
+
+def _read_full_like(config: Mapping[str, Any]) -> Callable[..., Any]:
+    kind = None if config.get("dtype") is None else dtypes.torch_dtype(config["dtype"])
+    return lambda x, fill_value: torch.full_like(x, fill_value, dtype=kind)
+
+
 def _write_pair(call: Call) -> tuple[dict[str, Any], list[Any]]:
     return {}, [call["input"], call["other"]]
 
@@ -168,7 +182,11 @@ ROWS = [
     _parameter("Celu", "celu", "alpha", "alpha", 1.0),
     _parameter("HardShrink", "hardshrink", "lambd", "threshold", 0.5),
     _parameter("SoftShrink", "softshrink", "lambd", "threshold", 0.5),
-    Operation("HardTanh", NN, (), (), None, lambda config: F.hardtanh),
+    Operation(
+        "HardTanh", NN, named("hardtanh"), ("input", "min_val", "max_val", "inplace"), _write_hard_tanh,
+        lambda config: F.hardtanh,
+    ),
+    Operation("FullLike", NUMPY, named("full_like"), ("input", "fill_value"), _write_full_like, _read_full_like),
     Operation("Gelu", NN, named("gelu"), ("input", "approximate"), _write_gelu, _read_gelu),
     Operation(
         "Softplus", NN, named("softplus"), ("input", "beta", "threshold"), _write_softplus, lambda config: F.softplus

@@ -36,9 +36,7 @@ def _write_getitem(call: Call) -> Pair:
     given = call["key"]
     key = list(given) if isinstance(given, tuple) else [given]
     for part in key:
-        whole = isinstance(part, slice) and all(
-            p is None or type(p) is int for p in (part.start, part.stop, part.step)
-        )
+        whole = isinstance(part, slice) and all(p is None or type(p) is int for p in (part.start, part.stop, part.step))
         if not (whole or part is None or part is Ellipsis or type(part) is int):
             raise Inexpressible
     return {}, [call["input"], key]
@@ -221,6 +219,8 @@ def _read_take(config: Mapping[str, Any]) -> Callable[..., Any]:
             indices = torch.tensor(indices)
         if axis is None:
             return torch.flatten(x)[indices.to(torch.int64)]
+        if indices.ndim == 1:
+            return torch.index_select(x, axis, indices.to(torch.int64))
         return x[(*[slice(None)] * (axis % x.ndim), indices.to(torch.int64))]
 
     return call
@@ -270,6 +270,9 @@ ROWS = [
     Operation("Pad", NUMPY, named("pad"), ("input", "pad", "mode", "value"), _write_pad, _read_pad),
     Operation("Split", NUMPY, named("split"), ("input", "size", "dim"), _write_split, _read_split),
     Operation("Split", NUMPY, named("chunk"), ("input", "chunks", "dim"), _write_split, _read_split),
+    Operation(
+        "Split", NUMPY, named("tensor_split"), ("input", "indices_or_sections", "dim"), _write_split, _read_split
+    ),
     Operation("Unstack", CORE, named("unbind"), ("input", "dim"), _along("axis", "dim", 0), _read_unstack),
     Operation(
         "Swapaxes", NUMPY, named("transpose swapaxes swapdims"), ("input", "dim0", "dim1"), _write_swap,

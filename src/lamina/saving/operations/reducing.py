@@ -162,6 +162,13 @@ def _read_normalize(config: Mapping[str, Any]) -> Callable[..., Any]:
     return lambda x: F.normalize(x, float(order), axis, epsilon)
 
 
+def _write_normalize(call: Call) -> Pair:
+    order, eps = call.plain("p", 2.0), call.plain("eps", 1e-12)
+    return {"axis": call.plain("dim", 1), "order": int(order) if order == int(order) else order, "epsilon": eps}, [
+        call["input"]
+    ]
+
+
 _DIM = ("input", "dim", "keepdim", "dtype")
 _SOFT = ("input", "dim", "_stacklevel", "dtype")
 
@@ -200,5 +207,5 @@ ROWS = [
     Operation("Dot", NUMPY, (), (), None, lambda config: _dot),
     Operation("TopK", MATH, named("topk"), ("input", "k", "dim", "largest", "sorted"), _write_topk, _read_topk),
     Operation("Norm", LINALG, (torch.linalg.norm,), ("A", "ord", "dim", "keepdim", "dtype"), _write_norm, _read_norm),
-    Operation("Normalize", NN, (), (), None, _read_normalize),
+    Operation("Normalize", NN, named("normalize"), ("input", "p", "dim", "eps"), _write_normalize, _read_normalize),
 ]  # fmt: skip

@@ -39,6 +39,7 @@ class Call:
     """
 
     def __init__(self, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
+        kwargs = {name: value for name, value in kwargs.items() if name != "out" or value is not None}
         if len(args) > len(names) or not set(kwargs) <= set(names):
             raise Inexpressible
         self.given = {**dict(zip(names, args, strict=False)), **kwargs}
