@@ -27,22 +27,12 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding
 PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regularizers", "seeds")
 
 # Imported at first use, inside the function that needs them.
-HEAVY = (
-    "IPython",
-    "PIL",
-    "h5py",
-    "keras",
-    "matplotlib",
-    "pandas",
-    "pooch",
-    "rich",
-    "tensorboard",
-    "torch.utils.tensorboard",
-)
+HEAVY = tuple("IPython PIL h5py keras matplotlib pandas pooch rich tensorboard torch.utils.tensorboard yaml".split())
 
 # File -> what it may use although files and users' strings must never become code.
 MAY_RUN_CODE = {
     "engine/codegen.py": {"compile", "exec"},  # the forward that it generated itself
+    "saving/legacy/yaml_text.py": {"yaml"},  # safe_load alone
     "training/workers.py": {"pickle"},  # by name, to catch PicklingError
 }
 

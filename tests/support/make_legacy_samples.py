@@ -31,7 +31,7 @@ def scramble(net: Any) -> None:
 
 def inputs_of(net: Any) -> list[np.ndarray]:
     """Random inputs, three samples or as many as the model insists on."""
-    return [noise(x.shape[0] or 3, *x.shape[1:]) for x in net.inputs]
+    return [noise(i + (x.shape[0] or 3), *x.shape[1:])[i:] for i, x in enumerate(net.inputs)]
 
 
 def listed(value: Any) -> list[Any]:

@@ -7,3 +7,4 @@ from lamina.saving.legacy.reading import model_from_legacy_json as model_from_le
 from lamina.saving.legacy.report import LoadReport as LoadReport
 from lamina.saving.legacy.writing import save_h5 as save_h5
 from lamina.saving.legacy.writing import save_h5_weights as save_h5_weights
+from lamina.saving.legacy.yaml_text import model_from_legacy_yaml as model_from_legacy_yaml

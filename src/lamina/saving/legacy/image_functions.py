@@ -99,10 +99,15 @@ def depth_to_space(input: Any, block_size: int, data_format: str = "NHWC", name:
         data_format: where the channels are; last.
         name: without a meaning.
     """
-    _, height, width, channels = input.shape
-    side = block_size
-    x = input.unflatten(-1, (side, side, channels // (side * side)))  # (B, H, W, s, s, C)
-    return torch.permute(x, (0, 1, 3, 2, 4, 5)).flatten(3, 4).flatten(1, 2)
+    blocks = F.pixel_shuffle(_regrouped(input, block_size), block_size)
+    return torch.movedim(blocks, 1, -1)
+
+
+def _regrouped(input: Any, side: int) -> Any:
+    """Channels first, those of one result side by side, as torch's blocks have them."""
+    channels = input.shape[-1]
+    index = torch.arange(channels).reshape(side * side, -1).T.flatten()
+    return torch.movedim(torch.index_select(input, -1, index), -1, 1)
 
 
 @enter("nn.space_to_depth", "compat.v1.space_to_depth")
@@ -115,8 +120,9 @@ def space_to_depth(input: Any, block_size: int, data_format: str = "NHWC", name:
         data_format: where the channels are; last.
         name: without a meaning.
     """
-    x = input.unflatten(2, (-1, block_size)).unflatten(1, (-1, block_size))  # (B, H, s, W, s, C)
-    return torch.permute(x, (0, 1, 3, 2, 4, 5)).flatten(3)
+    blocks = torch.movedim(F.pixel_unshuffle(torch.movedim(input, -1, 1), block_size), 1, -1)
+    index = torch.arange(input.shape[-1] * block_size**2).reshape(input.shape[-1], -1).T.flatten()
+    return torch.index_select(blocks, -1, index)
 
 
 @enter("nn.dropout", "compat.v1.nn.dropout")

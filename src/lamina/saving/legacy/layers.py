@@ -188,7 +188,7 @@ def _belongs(key: str, value: Any, known: set[str], cls: type, config: Mapping[s
         return True
     if key == "zero_output_for_mask" and "return_sequences" in known:
         return True
-    if key in _SILENT or value is None or value is False or value in ([], {}, "") or _OFF.get(key, _OFF) == value:
+    if key in _SILENT or value is None or value in (0, False, [], {}, "") or _OFF.get(key, _OFF) == value:
         return False
     if key in ("input_dim", "module", "registered_name") or (key == "synchronized" and value):
         return False

@@ -24,7 +24,7 @@ _BY_CLASS = {"ZeroPadding1D": {"data_format": "channels_last"}}
 _UNKNOWN = ("TorchModule", "RMSNormalization", "CosineMerge", "MaxoutDense", "Highway", "ParametricSoftplus")
 _ACTIVATIONS = {
     "elu", "exponential", "gelu", "leaky_relu", "linear", "mish", "relu", "relu6", "selu", "sigmoid", "softmax",
-    "softplus", "softsign", "tanh", "log_softmax",
+    "softplus", "softsign", "tanh", "log_softmax", "swish",
 }  # fmt: skip
 _SPELLED = {"silu": "swish"}
 
@@ -166,7 +166,8 @@ class _Call:
         if isinstance(value, Mapping) and "class_name" in value:
             kind, config = value["class_name"], value.get("config")
             if kind == TENSOR:
-                return Reference(*counted(config["keras_history"], self._models))
+                ndim = len(self._value(config["shape"]))
+                return Reference(*counted(config["keras_history"], self._models), ndim)
             if kind == "__tuple__":
                 return tuple(self._value(member) for member in value["items"])
             if kind == "__slice__":
@@ -209,7 +210,7 @@ def _written(kind: str, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
 
     def leaf(value: Any) -> Any:
         if isinstance(value, Reference):
-            return [*value, plain]
+            return [*value[:3], plain]
         if isinstance(value, dict):
             return {key: leaf(member) for key, member in value.items()}
         return [leaf(member) for member in value]
@@ -220,7 +221,7 @@ def _written(kind: str, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
 def _arguments(value: Any) -> Any:
     """Arguments with each tensor as a list of name and places."""
     if isinstance(value, Reference):
-        return list(value)
+        return list(value[:3])
     if isinstance(value, dict):
         return {key: _arguments(member) for key, member in value.items()}
     if isinstance(value, (list, tuple)):

@@ -17,6 +17,7 @@ class Reference(NamedTuple):
     name: str
     call: int
     place: int
+    ndim: int
 
 
 # torch's name -> TensorFlow's, and the names of the arguments in their order, torch's before TensorFlow's.
@@ -59,6 +60,7 @@ _NAMED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "unbind": ("unstack", (("input", "value"), ("dim", "axis"))),
     "to": ("cast", (("input", "x"), ("dtype", "dtype"))),
 }  # fmt: skip
+_IDLE = ("inplace", "_stacklevel")  # arguments without a meaning for the result
 _FLOATS = {"float": "float32", "long": "int64", "int": "int32", "bool": "bool", "double": "float64"}
 
 
@@ -91,13 +93,13 @@ def _node(first: Any, more: dict[str, Any]) -> Any:
 
 
 def _leaf(value: Any, more: dict[str, Any]) -> list[Any]:
-    return [*value, more] if isinstance(value, Reference) else [CONSTANT, -1, value, more]
+    return [*value[:3], more] if isinstance(value, Reference) else [CONSTANT, -1, value, more]
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Reference) or (isinstance(value, tuple) and not isinstance(value, Reference)):
-        return [_plain(member) for member in value]
-    if isinstance(value, list):
+    if isinstance(value, Reference):
+        return list(value[:3])
+    if isinstance(value, (list, tuple)):
         return [_plain(member) for member in value]
     return value
 
@@ -107,6 +109,11 @@ def _translated(name: str, target: str, args: list[Any], kwargs: dict[str, Any])
     short = target.rpartition(".")[2].removesuffix("_")
     if short == "getitem" and target.startswith("operator."):
         return "__operators__.getitem", args[0], {"slice_spec": _spec(args[1])}
+    kwargs = {key: value for key, value in kwargs.items() if key not in _IDLE and value is not None}
+    if short in ("transpose", "swapaxes") and len(args) == 3 and isinstance(args[0], Reference):
+        order = list(range(args[0].ndim))
+        order[args[1]], order[args[2]] = order[args[2]], order[args[1]]
+        return "compat.v1.transpose", args[0], {"perm": order}
     if short in _SINGLE and len(args) == 1 and not kwargs:
         return _SINGLE[short], args[0], {}
     if short in _PAIRS and len(args) == 2 and not kwargs:

@@ -102,7 +102,7 @@ def optimizer_arrays(model: Any) -> list[tuple[str, np.ndarray]]:
     blocks = [("average",)] if "average" in slots else []
     if kind in _OLD:
         found += (
-            [("momentum_cache:0", np.float32(optimizer._product(optimizer.iterations)))] if kind == "OldNadam" else []
+            [("momentum_cache:0", np.float32(optimizer.product(optimizer.iterations)))] if kind == "OldNadam" else []
         )
         blocks += [(name,) for block in optimizer.slots() for name in block]
     else:

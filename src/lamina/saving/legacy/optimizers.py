@@ -75,8 +75,12 @@ class OldNadam(Nadam):
     def _momentum(self, step: int) -> float:
         return self.beta_1 * (1 - 0.5 * 0.96 ** (self.schedule_decay * step))
 
-    def _product(self, step: int) -> float:
-        """The product of the momenta of all steps up to this one."""
+    def product(self, step: int) -> float:
+        """The product of the momenta of all steps up to one.
+
+        Args:
+            step: the number of the step, from 1.
+        """
         while len(self._products) <= step:
             self._products.append(self._products[-1] * self._momentum(len(self._products)))
         return self._products[step]
@@ -87,7 +91,7 @@ class OldNadam(Nadam):
         means, squares = group.slots["momentum"], group.slots["velocity"]
         lists._foreach_lerp_(means, grads, 1 - self.beta_1)
         approach_squares_(squares, grads, 1 - self.beta_2)
-        now, ahead, product = self._momentum(count), self._momentum(count + 1), self._product(count)
+        now, ahead, product = self._momentum(count), self._momentum(count + 1), self.product(count)
         denominators = lists._foreach_sqrt(squares)
         multiply_(denominators, 1 / (1 - self.beta_2**count) ** 0.5)
         lists._foreach_add_(denominators, self.epsilon)
