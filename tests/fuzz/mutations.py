@@ -350,8 +350,8 @@ class Mutator:
 CLASSES = (
     "Dense Conv2D LSTM GRU Bidirectional Embedding BatchNormalization Flatten Reshape RepeatVector Permute Sequential "
     "Functional Model InputLayer Dropout UpSampling2D ZeroPadding2D Cropping2D TimeDistributed RNN StackedRNNCells "
-    "Conv2DTranspose SeparableConv2D MaxPooling2D GlobalAveragePooling2D Concatenate Dot Adam MeanSquaredError L2 Zeros "
-    "Constant Orthogonal Identity VarianceScaling ExponentialDecay AUC MeanIoU Masking Softmax Activation"
+    "Conv2DTranspose SeparableConv2D MaxPooling2D GlobalAveragePooling2D Concatenate Dot Adam MeanSquaredError L2 "
+    "Zeros Constant Orthogonal Identity VarianceScaling ExponentialDecay AUC MeanIoU Masking Softmax Activation"
 ).split()
 
 

@@ -17,9 +17,6 @@ from lamina.saving.report import Assignment, Plan, as_tensor
 from lamina.saving.safetensors_header import read_header
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
-MAX_UNFOLDING = 100
-"""How many times its size in an archive a member may have."""
-FREE_BYTES = 2**20  # below this, no size is suspicious
 
 
 def write_tensors(module: torch.nn.Module, path: Path) -> None:

@@ -23,7 +23,8 @@ _HARMFUL_MODULES = frozenset(
     "os posix nt subprocess sys shutil importlib socket ctypes pickle marshal runpy pty code pathlib io tempfile "
     "urllib http requests webbrowser multiprocessing threading signal platform timeit pdb inspect types "
     "operator functools torch.hub torch.serialization keras.utils keras.src.utils keras.config keras.src.backend "
-    "keras.src.saving keras.saving keras.models.load_model tensorflow.io lamina.saving lamina.utils lamina.config".split()
+    "keras.src.saving keras.saving keras.models.load_model tensorflow.io lamina.saving lamina.utils "
+    "lamina.config".split()
 )
 _HARMFUL_NAMES = frozenset(
     "eval exec compile open __import__ getattr setattr system popen Popen run call check_output spawn fork execv "

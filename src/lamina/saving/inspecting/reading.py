@@ -16,6 +16,7 @@ from lamina.saving.inspecting.hdf5_contents import describe_hdf5, format_of
 from lamina.saving.inspecting.records import Inspection, shown
 from lamina.saving.inspecting.tensor_contents import describe_npz, describe_pt, describe_safetensors
 from lamina.saving.json_text import MAX_BYTES, parse_json
+from lamina.saving.legacy.yaml_text import parse_yaml, python_tags
 from lamina.saving.zip_members import ZipMembers, open_zip
 
 CONFIG, METADATA, WEIGHTS, ARRAYS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
@@ -98,6 +99,8 @@ def _describer(path: Path, head: bytes) -> Callable[[Path, Inspection], None]:
         return _json
     if path.suffix == ".safetensors":
         return _safetensors
+    if path.suffix in (".yaml", ".yml") or b"class_name:" in head:
+        return _yaml
     raise LoadError(
         f"{path} is of no kind that is known.",
         expected=".keras, HDF5, .safetensors, .npz, a file of torch, JSON or YAML",
@@ -121,6 +124,19 @@ def _json(path: Path, found: Inspection) -> None:
     with open(path, "rb") as file:
         config = parse_json(file.read(MAX_BYTES + 1), str(path))
     _config(config, found, path.name, "JSON")
+
+
+def _yaml(path: Path, found: Inspection) -> None:
+    """An architecture as YAML; one that asks for Python objects is not parsed, and each of them is noted."""
+    with open(path, "rb") as file:
+        text = file.read(MAX_BYTES + 1).decode("utf-8", "replace")
+    tags = python_tags(text)
+    if not tags:
+        _config(parse_yaml(text), found, path.name, "YAML")
+        return
+    found.format = "YAML"
+    for tag in tags:
+        found.add(path.name, "foreign code", f"asks for a Python object: {tag}")
 
 
 def _config(config: Any, found: Inspection, where: str, form: str) -> None:
