@@ -273,6 +273,10 @@ def report(results: list[dict[str, Any]], failures: list[dict[str, Any]]) -> str
     lines += [
         f"{kind:<12}" + "".join(f"{row[column]:>16,}" for column in columns) for kind, row in sorted(counts.items())
     ]
+    for what, unit, scale in (("memory", "MiB", 2**-20), ("seconds", "s", 1)):
+        top = sorted(results, key=lambda result: -result.get(what, 0))[:3]
+        shown = ", ".join(f"{r['number']} {r['name']} {r.get(what, 0) * scale:.1f} {unit}" for r in top)
+        lines.append(f"most {what}: {shown}")
     by_reason = Counter(failure["failure"].splitlines()[0][:160] for failure in failures)
     lines += [f"{count:>5}  {reason}" for reason, count in by_reason.most_common(40)]
     return "\n".join(lines)

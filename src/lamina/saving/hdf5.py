@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import LaminaError, LoadError
+from lamina.saving.hdf5_heaps import broken_heap
 
 MAX_OBJECTS = 200_000
 MAX_DEPTH = 64
@@ -169,11 +170,14 @@ class Hdf5File(Group):
     Args:
         file: h5py's file.
         name: what messages call it.
+        source: its path, or its bytes.
     """
 
-    def __init__(self, file: Any, name: str) -> None:
+    def __init__(self, file: Any, name: str, source: str | os.PathLike[str] | bytes) -> None:
         super().__init__(self, file, "/")
         self.name = name
+        self._source: Any = source
+        self._heaps_are_sound = False
         self._seen = 0
         self._taken = 0
         self._size = int(file.id.get_filesize())
@@ -300,6 +304,8 @@ class Hdf5File(Group):
         if claimed > max(MAX_ATTRIBUTE_BYTES, each):
             limit = f"at most {MAX_ATTRIBUTE_BYTES:,} bytes"
             raise _wrong(self.name, f"{path}@{name}", limit, f"{found.shape} values, up to {claimed:,} bytes")
+        if text is not None and text.length is None:
+            self._check_heaps()
         value = owner.attrs[name]
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
@@ -311,6 +317,20 @@ class Hdf5File(Group):
         if isinstance(value, (str, int, float, bool)):
             return value
         raise _wrong(self.name, f"{path}@{name}", "a text or numbers", type(value).__name__)
+
+    def _check_heaps(self) -> None:
+        """Refuse a file whose texts HDF5 would look for without end."""
+        if self._heaps_are_sound:
+            return
+        place = broken_heap(self._source, self._group.id.get_create_plist().get_sizes()[1])
+        if place is not None:
+            raise LoadError(
+                f"{self.name} has a damaged heap of texts.",
+                expected="objects one after the other",
+                received=f"one without an end, in the heap at byte {place:,}",
+                fix="do not load this file",
+            )
+        self._heaps_are_sound = True
 
 
 @contextmanager
@@ -339,7 +359,7 @@ def open_hdf5(source: str | os.PathLike[str] | bytes, name: str | None = None) -
     target: Any = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
     try:
         with h5py.File(target, "r") as file:
-            yield Hdf5File(file, str(label))
+            yield Hdf5File(file, str(label), source)
     except LaminaError:
         raise
     except FileNotFoundError:

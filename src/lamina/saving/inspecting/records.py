@@ -162,7 +162,19 @@ class Inspection:
 _KINDS = (
     (("calls for code", "TorchScript", "bytecode", "makes "), "foreign code"),
     (("link", "other files", "named type"), "link"),
-    (("claims more", "beyond measure", "overlap", "two members", "unfolds", "compressed", "two tensors"), "size"),
+    (
+        (
+            "claims more",
+            "beyond measure",
+            "overlap",
+            "two members",
+            "unfolds",
+            "compressed",
+            "two tensors",
+            "damaged heap",
+        ),
+        "size",
+    ),
     (("name", "no file", "leads out"), "path"),
     (("filter",), "foreign code"),
 )

@@ -46,7 +46,7 @@ def python_tags(text: str) -> list[str]:
         text: the YAML.
 
     Example:
-        >>> python_tags("a: !!python/tuple [1]\nb: !!python/object/apply:os.system [ls]")
+        >>> python_tags("a: !!python/tuple [1], b: !!python/object/apply:os.system [ls]")
         ['!!python/object/apply:os.system']
     """
     return list(dict.fromkeys(match.group()[:80] for match in _OTHER.finditer(_PLAIN.sub("", text))))
