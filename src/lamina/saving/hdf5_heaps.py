@@ -1,7 +1,7 @@
 """The heaps of an HDF5 file, which hold texts of any length: looked at first, because HDF5 never returns from some.
 
 A heap is a row of objects, each of which says how long it is. The library goes from one to the next until it is behind
-the last. Where an object says that it takes no room at all, or more than there is, it goes round in a circle, or astray.
+the last. Where an object takes no room at all, or more than there is, the library goes round in a circle, or astray.
 """
 
 from __future__ import annotations
