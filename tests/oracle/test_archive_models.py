@@ -6,6 +6,7 @@ import json
 import zipfile
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -25,10 +26,12 @@ CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def spread(model: Any) -> None:
-    """Weights that differ from each other and are the same in either library."""
-    model.set_weights(
-        [np.linspace(-0.9, 1.0, w.size).reshape(w.shape).astype(w.dtype) + 0.0 for w in model.get_weights()]
-    )
+    """Weights between 0.1 and 0.9, no two of them alike, and the same in either library."""
+    values = [
+        (0.5 + 0.4 * np.sin(1.0 + np.arange(w.size) * (place + 1))).reshape(w.shape).astype(w.dtype)
+        for place, w in enumerate(model.get_weights())
+    ]
+    model.set_weights(values)
 
 
 def ours(model: Any, data: Any) -> list[np.ndarray]:
@@ -442,6 +445,14 @@ class KerasNet(keras.Model):
         return {**super().get_config(), "units": self.units}
 
 
+def paths_in(path: Any) -> dict[str, Any]:
+    """Every group and array of a file, with the shapes."""
+    found: dict[str, Any] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, member: found.update({name: getattr(member, "shape", None)}))
+    return found
+
+
 def test_a_subclassed_model_travels(tmp_path):
     data = numbers(3, 4)
     mine, other = Net(units=5), KerasNet(units=5)
@@ -457,6 +468,8 @@ def test_a_subclassed_model_travels(tmp_path):
     assert isinstance(again, Net) and again.units == 5
     assert_equal(ours(again, data), wanted)
     mine.save_weights(tmp_path / "w.weights.h5")
+    other.save_weights(tmp_path / "k.weights.h5")
+    assert paths_in(tmp_path / "w.weights.h5") == paths_in(tmp_path / "k.weights.h5")
     other.load_weights(tmp_path / "w.weights.h5")
     assert_equal(theirs(other, data), wanted)
     other.save_weights(tmp_path / "k.weights.h5")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lamina import config, constraints, dtypes, initializers, regularizers
-from lamina.engine import abstract, tracking
+from lamina.engine import abstract, budget, tracking
 from lamina.engine.added import added_losses
 from lamina.engine.attributes import refuse_before_init, refuse_hidden
 from lamina.errors import ArgumentError, WeightsError
@@ -169,6 +169,7 @@ class WeightOwner(torch.nn.Module):
             torch.Size([2, 3])
         """
         sizes = _known_sizes(shape, name)
+        budget.spend(sizes)
         kind = dtypes.torch_dtype(dtype if dtype is not None else self._variable_dtype())
         if initializer is None:
             initializer = "glorot_uniform" if kind.is_floating_point else "zeros"

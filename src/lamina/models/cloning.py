@@ -18,7 +18,7 @@ from lamina.models.functional import Functional
 from lamina.models.model import Model
 from lamina.models.sequential import Sequential
 from lamina.saving.objects import deserialize_keras_object, serialize_keras_object
-from lamina.serialized import class_of
+from lamina.serialized import class_of, is_function
 
 
 def clone_model(
@@ -86,9 +86,15 @@ def _no_use(argument: str, model: Any, expected: str) -> ArgumentError:
 
 
 def _classes(model: torch.nn.Module) -> dict[str, Any]:
-    """The classes of a user among the layers of a model, so that these need no registration."""
-    found = {class_of(module).__name__: class_of(module) for module in model.modules() if isinstance(module, Layer)}
-    return {name: cls for name, cls in found.items() if not cls.__module__.startswith("lamina.")}
+    """The classes of a user in a model, and its functions, so that these need no registration."""
+    found: dict[str, Any] = {}
+    for module in model.modules():
+        if isinstance(module, Layer):
+            found[class_of(module).__name__] = class_of(module)
+            held = [value for value in vars(module).values() if hasattr(value, "get_config")]
+            found.update((type(value).__name__, type(value)) for value in held)
+            found.update((value.__name__, value) for value in vars(module).values() if is_function(value))
+    return {name: obj for name, obj in found.items() if not str(obj.__module__).startswith(("lamina.", "torch."))}
 
 
 class _Cloner:

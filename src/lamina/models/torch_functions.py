@@ -16,7 +16,8 @@ from lamina.errors import LoadError
 
 # Those that act on symbolic tensors; others of that module call what they are given.
 _OPERATORS = (
-    "add sub mul truediv floordiv mod pow matmul lshift rshift and_ or_ xor lt le gt ge eq ne getitem neg invert pos abs"
+    "add sub mul truediv floordiv mod pow matmul lshift rshift and_ or_ xor "
+    "lt le gt ge eq ne getitem neg invert pos abs"
 ).split()
 
 

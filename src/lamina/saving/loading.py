@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lamina.custom_objects import CustomObjectScope
+from lamina.engine.budget import weights_within
 from lamina.engine.layer import Layer
 from lamina.errors import LaminaError, LoadError, WeightsError
 from lamina.registry import LAYERS
@@ -20,7 +21,7 @@ from lamina.saving.report import WeightsReport, carry_out
 from lamina.saving.weights import h5_planner
 from lamina.serialized import sharing
 
-_log = logging.getLogger("lamina")
+_SLACK = 2**22  # numbers that a layer of a user may have beside those in the file
 
 
 def load_model(
@@ -67,11 +68,17 @@ def load_model(
     archive = read_archive(path)
     config = dict(archive.config)
     arguments = config.pop("compile_config", None)
-    with CustomObjectScope(custom_objects):
-        model = _model_from(config)
-        if compile and isinstance(arguments, dict) and arguments:
-            _compile(model, arguments, str(path))
-        _give_weights(model, archive, str(path))
+    try:
+        with CustomObjectScope(custom_objects):
+            with weights_within(_count(archive, str(path)) + _SLACK):
+                model = _model_from(config)
+            if compile and isinstance(arguments, dict) and arguments:
+                _compile(model, arguments, str(path))
+            _give_weights(model, archive, str(path))
+    except LaminaError:
+        raise
+    except Exception as error:
+        raise unreadable(error) from error
     return model
 
 
@@ -160,14 +167,15 @@ def _give_weights(model: Any, archive: Archive, name: str) -> None:
 
     if model.built:
         load(model)
-    elif _has_weights(archive, name):
+    elif _count(archive, name):
         model.weights_wait(load)
 
 
-def _has_weights(archive: Archive, name: str) -> bool:
-    """Whether a file has any: a model that was not built when it was saved has none."""
+def _count(archive: Archive, name: str) -> int:
+    """How many numbers the weights in a file have; a model that was not built when it was saved has none."""
     with open_hdf5(archive.weights, name) as file:
-        return any(not path.startswith("optimizer/") for path in file.arrays())
+        arrays = [path for path in file.arrays() if not path.startswith("optimizer/")]
+        return sum(math.prod(file.shape(path)) for path in arrays)
 
 
 def _give_state(model: Any, optimizer: Any, weights: bytes, name: str) -> None:

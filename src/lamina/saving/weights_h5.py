@@ -118,7 +118,7 @@ class _Search:
         group = self._group(path)
         if group is not None:
             self.used.add(group.path.strip("/"))
-        for number, (name, tensor) in enumerate(place.weights.items()):
+        for name, tensor in place.weights.items():
             known = self.names.get(id(tensor), f"{path}/{name}")
             if group is None or name not in group:
                 self.plan.missing[known] = tuple(tensor.shape)

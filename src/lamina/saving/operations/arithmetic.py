@@ -211,7 +211,9 @@ ROWS = [
             "int": torch.int32, "long": torch.int64, "bool": torch.bool,
         }.items()
     ),
-    Operation("Where", NUMPY, named("where"), ("condition", "input", "other"), _write_where, lambda config: torch.where),
+    Operation(
+        "Where", NUMPY, named("where"), ("condition", "input", "other"), _write_where, lambda config: torch.where
+    ),
     Operation("Round", NUMPY, named("round"), ("input", "decimals"), _write_round, _read_round),
     Operation("Power", NUMPY, (operator.pow,), ("input", "other"), _write_pair, lambda config: operator.pow),
 ]  # fmt: skip
