@@ -13,7 +13,7 @@ from lamina.layers.input import InputLayer
 from lamina.layers.wrappers import TimeDistributed
 from lamina.registry import LAYERS
 from lamina.saving.legacy.calls import Calls
-from lamina.saving.legacy.layers import find_class, todays_arguments
+from lamina.saving.legacy.layers import find_class, is_known, todays_arguments
 from lamina.saving.legacy.merging import merge_of
 from lamina.saving.legacy.objects import custom_object, plain_name, read_activation, read_object
 from lamina.saving.legacy.operations import Operations, is_operation
@@ -51,8 +51,7 @@ class Builder:
         name, config = entry["class_name"], entry["config"]
         own = custom_object(name, self.custom)
         if own is not None:
-            made = own.from_config(dict(config)) if hasattr(own, "from_config") else own(**config)
-            return made
+            return self._users(own, plain_name(name), config)
         name = plain_name(name)
         if name in ("Sequential", "Model", "Functional"):
             return self.model({"class_name": name, "config": config})
@@ -66,8 +65,21 @@ class Builder:
             return self._input(config)
         return self._ordinary(name, config)
 
-    def _ordinary(self, name: str, config: Mapping[str, Any]) -> Layer:
-        cls = find_class(name)
+    def _users(self, own: Any, name: str, config: Mapping[str, Any]) -> Any:
+        """A layer of a class that the user gave."""
+        if is_known(name) and isinstance(own, type) and issubclass(own, find_class(name)):
+            return self._ordinary(name, config, own)
+        found = {key: value for key, value in config.items() if key != "batch_input_shape"}
+        if "dtype" in found:
+            found["dtype"] = _policy_name(found["dtype"])
+        self._give_name(found)
+        made = own.from_config(found) if hasattr(own, "from_config") else own(**found)
+        if isinstance(made, Layer):
+            self._noted(made, config)
+        return made
+
+    def _ordinary(self, name: str, config: Mapping[str, Any], cls: Any = None) -> Layer:
+        cls = cls or find_class(name)
         found: dict[str, Any] = {}
         for key, value in todays_arguments(name, config).items():
             if key in _INNER and isinstance(value, dict):
@@ -156,7 +168,7 @@ class Builder:
         own = custom_object(entry["class_name"], self.custom)
         if own is not None and not ("layers" in config and "input_layers" in config):
             return own.from_config(dict(config))
-        if isinstance(config, list) or name == "Sequential":
+        if name == "Sequential":
             return self._sequential(config)
         if "layers" in config and "input_layers" in config:
             return self._functional(config)

@@ -31,7 +31,7 @@ def whole_or_refused(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except LaminaError:
+    except (LaminaError, OSError):  # what HDF5 cannot read is reported by who opened the file
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -138,6 +138,16 @@ _OFF = {"groups": 1, "axis_of_time": 0, "renorm_momentum": 0.99, "use_cudnn": "a
 _SHARED = {"name", "trainable", "dtype", "activity_regularizer", "autocast"}
 
 
+def is_known(name: str) -> bool:
+    """Whether a class name in a file stands for a class of this library.
+
+    Args:
+        name: the name in the file.
+    """
+    name = ROWS.get(name, Row()).today or name
+    return name in LEGACY_LAYERS or name in LAYERS
+
+
 def find_class(name: str) -> type:
     """The class that stands today for a class name in a file.
 

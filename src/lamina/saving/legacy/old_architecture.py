@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ _RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "SimpleRNNCell", "LSTMCell", "G
 _LACKING: dict[str, Any] = {
     "use_cudnn": ..., "seed": ..., "autocast": ..., "weights": None, "rms_scaling": False, "input_axes": ...,
     "output_axes": ..., "renorm_clipping": None, "renorm_momentum": ..., "renorm": False,
+    "synchronized": False,
 }  # fmt: skip
 _BY_CLASS = {"ZeroPadding1D": {"data_format": "channels_last"}}
 _UNKNOWN = ("TorchModule", "RMSNormalization", "CosineMerge", "MaxoutDense", "Highway", "ParametricSoftplus")
@@ -111,6 +113,8 @@ def _activation(value: Any, config: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping):
         return old_entry(value)
     name = value if isinstance(value, str) else getattr(value, "__name__", repr(value))
+    if inspect.isbuiltin(value):  # a function of torch, which TensorFlow would not find; a user's can be passed again
+        raise _lost(config, f"its activation {name!r} is one of torch alone")
     name = _SPELLED.get(name, name)
     if name in _ACTIVATIONS or (name not in ACTIVATIONS and name.isidentifier()):
         return name

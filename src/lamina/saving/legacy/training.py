@@ -8,6 +8,7 @@ from typing import Any
 
 from lamina import losses, metrics, optimizers
 from lamina.configurable import init_parameters
+from lamina.engine import nest
 from lamina.errors import LaminaError, LoadError, unknown_name
 from lamina.optimizers.schedules import InverseTimeDecay
 from lamina.registry import LOSSES, METRICS, OPTIMIZERS, SCHEDULES
@@ -116,10 +117,24 @@ def _renamed(name: str, names: Mapping[str, str], registry: Any) -> str:
 
 def _metrics(value: Any, custom: Mapping[str, Any]) -> Any:
     """Metrics in the form of `compile`; one output's in a list of its own are given as they are."""
-    found = _map(lambda member: _read(member, custom, _metric), value)
+    found = _without_gaps(_map(lambda member: _read(member, custom, _metric), value))
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
         return found[0]
     return found or None
+
+
+def _without_gaps(value: Any) -> Any:
+    """Metrics without the `None` that stands for an output that has none."""
+    if isinstance(value, dict):
+        return {key: member for key, found in value.items() if (member := _without_gaps(found)) not in (None, [])}
+    if isinstance(value, list):
+        return [[] if member is None and _nested(value) else _without_gaps(member) for member in value
+                if member is not None or _nested(value)]  # fmt: skip
+    return value
+
+
+def _nested(value: list[Any]) -> bool:
+    return any(isinstance(member, list) for member in value)
 
 
 # ---------------------------------------------------------------------- optimizers
@@ -210,7 +225,15 @@ def compiled(model: Any, config: Mapping[str, Any], custom: Mapping[str, Any]) -
         `None`, or why it cannot be compiled; it is then left as it was.
     """
     try:
-        model.compile(**compile_arguments(config, custom))
+        arguments = compile_arguments(config, custom)
+        outputs = list(getattr(model, "output_names", ()))
+        if len(outputs) > 1:  # whose names stand in front of those of their metrics in the file, as here only in logs
+            for metric in nest.flatten([arguments["metrics"], arguments["weighted_metrics"]]):
+                for output in outputs:
+                    if getattr(metric, "name", "").startswith(f"{output}_"):
+                        metric.name = metric.name.removeprefix(f"{output}_")
+                        break
+        model.compile(**arguments)
     except (LaminaError, KeyError, TypeError, ValueError, AttributeError) as error:
         return (str(error).strip() or type(error).__name__).splitlines()[0]
     return None
