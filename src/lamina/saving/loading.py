@@ -14,6 +14,7 @@ from lamina.engine.layer import Layer
 from lamina.errors import LaminaError, LoadError, WeightsError
 from lamina.registry import LAYERS
 from lamina.saving.archive import Archive, parsed, read_archive
+from lamina.saving.counts import numbers_that_fit
 from lamina.saving.hdf5 import open_hdf5
 from lamina.saving.objects import complete_registries, finish, unreadable
 from lamina.saving.optimizer_h5 import load_optimizer
@@ -105,7 +106,8 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     config = parsed(json_string, "The JSON")
     arguments = config.pop("compile_config", None)
     with CustomObjectScope(custom_objects):
-        model = _model_from(config)
+        with weights_within(numbers_that_fit(), "this machine has memory for"):
+            model = _model_from(config)
         if isinstance(arguments, dict) and arguments:
             _compile(model, arguments, "the JSON")
     return model

@@ -16,6 +16,7 @@ from lamina.custom_objects import CustomObjectScope, find_custom, find_custom_fu
 from lamina.engine.abstract import slice_parts
 from lamina.errors import ArgumentError, LaminaError, LoadError
 from lamina.registry import Registry
+from lamina.saving.counts import check_counts
 from lamina.serialized import described, described_function, in_full, is_function, sharing
 
 MAX_DEPTH = 200
@@ -198,7 +199,7 @@ def unreadable(error: Exception) -> LoadError:
 
 
 def check_depth(data: Any) -> None:
-    """Refuse data that are nested beyond measure.
+    """Refuse data that are nested, or ask for tables, beyond measure.
 
     Args:
         data: from JSON.
@@ -215,6 +216,7 @@ def check_depth(data: Any) -> None:
             for member in (value.values() if isinstance(value, dict) else value)
         ]
         if not level:
+            check_counts(data)
             return
     raise LoadError(
         "The config is nested beyond measure.", expected=f"at most {MAX_DEPTH} levels", fix="do not load this file"

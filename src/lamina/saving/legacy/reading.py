@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from lamina.engine.layer import Layer
 from lamina.errors import LoadError, WeightsError
+from lamina.saving.counts import check_counts
 from lamina.saving.hdf5 import Group, Hdf5File, open_hdf5
 from lamina.saving.json_text import parse_json
 from lamina.saving.legacy import training
@@ -190,6 +191,7 @@ def _json(text: Any, name: str) -> Any:
     found = parse_json(text, name)
     if not isinstance(found, dict):
         raise LoadError(f"{name} is not what Keras writes.", expected="a JSON object", received=repr(found)[:60])
+    check_counts(found)
     return found
 
 
