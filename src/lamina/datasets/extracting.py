@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from lamina.errors import ArgumentError, LaminaError, LoadError
-from lamina.saving.zip_members import MAX_RATIO, open_zip, unsafe_name
+from lamina.saving.zip_members import open_zip, unsafe_name
 
 FORMATS = ("auto", "tar", "zip")
+MAX_RATIO = 1100
+"""How many times its bytes an archive may unfold to: what deflate can reach at best is 1032."""
 
 _FREE_BYTES = 2**20  # below this, nothing is too large
 _BLOCK = 2**20
@@ -146,7 +148,7 @@ def _tar_members(path: Any) -> Iterator[tuple[str, int, IO[bytes] | None]]:
 
 def _zip_members(path: Any) -> Iterator[tuple[str, int, IO[bytes] | None]]:
     """The members of a zip archive; `open_zip` has looked at them."""
-    with open_zip(path) as archive:
+    with open_zip(path, ratio=MAX_RATIO) as archive:
         for name in archive.folders():
             yield name, 0, None
         for name in archive:

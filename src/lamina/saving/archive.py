@@ -93,18 +93,21 @@ def read_archive(filepath: str | os.PathLike[str]) -> Archive:
         LoadError: it is no such file, is damaged, or unfolds to far more than it holds.
     """
     name = str(os.fspath(filepath))
+    if not os.path.exists(filepath):
+        raise LoadError("There is no such file.", received=name, fix="check the path")
     try:
         with open_zip(filepath, name) as members:
             config = parsed(_member(members, CONFIG, MAX_JSON_BYTES), f"{CONFIG} of {name}")
             note = parsed(_member(members, METADATA, MAX_JSON_BYTES), METADATA) if METADATA in members else {}
             return Archive(config, note, _member(members, WEIGHTS))
-    except LaminaError:
-        raise
     except Exception as error:
+        if isinstance(error, LaminaError) and "cannot be read as a zip" not in error.what:
+            raise
+        received = error.received if isinstance(error, LaminaError) else str(error).strip() or type(error).__name__
         raise LoadError(
             f"{name} cannot be read as a .keras file.",
             expected="a whole zip archive",
-            received=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
+            received=(received or "").partition("\n")[0][:200],
             fix="the file may be cut short, damaged or of another kind; get it again",
         ) from error
 

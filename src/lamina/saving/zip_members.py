@@ -19,10 +19,10 @@ from typing import IO, Any
 from lamina.errors import LaminaError, LoadError
 
 MAX_MEMBERS = 500_000
-MAX_RATIO = 1100
-"""How many times its stored bytes a member may unfold to: what deflate can reach at best is 1032."""
+MAX_RATIO = 100
+"""How many times its stored bytes a member may unfold to; weights hardly reach 2, and texts 20."""
 
-_FREE_BYTES = 2**16  # below this, nothing is too large
+_FREE_BYTES = 2**20  # below this, nothing is too large
 _HEADER = 30  # bytes before the name of a member
 _PACKINGS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 
@@ -34,12 +34,13 @@ class ZipMembers:
         archive: the open archive.
         name: what messages call it.
         size: of the file.
+        ratio: how many times its stored bytes a member may unfold to.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, name: str, size: int) -> None:
+    def __init__(self, archive: zipfile.ZipFile, name: str, size: int, ratio: int) -> None:
         self._archive, self.name = archive, name
         self._members = archive.infolist()
-        self.problems = list(_problems(self._members, name, size))
+        self.problems = list(_problems(self._members, name, size, ratio))
         self._by_name = {member.filename: member for member in self._members}
 
     def __iter__(self) -> Iterator[str]:
@@ -125,7 +126,10 @@ class ZipMembers:
 
 @contextmanager
 def open_zip(
-    source: str | os.PathLike[str] | IO[bytes], name: str | None = None, strict: bool = True
+    source: str | os.PathLike[str] | IO[bytes],
+    name: str | None = None,
+    strict: bool = True,
+    ratio: int = MAX_RATIO,
 ) -> Iterator[ZipMembers]:
     """Open an archive for reading.
 
@@ -133,6 +137,7 @@ def open_zip(
         source: its path, or a stream that can be searched.
         name: what messages call it; by default its path.
         strict: whether whatever is wrong with it is an error; otherwise it is listed in `problems`.
+        ratio: how many times its stored bytes a member may unfold to.
 
     Raises:
         LoadError: it is no archive, is damaged, or holds what must not be read.
@@ -155,13 +160,13 @@ def open_zip(
         raise _damaged(label, error) from error
     with archive:
         size = archive.fp.seek(0, os.SEEK_END) if archive.fp is not None else 0
-        members = ZipMembers(archive, label, size)
+        members = ZipMembers(archive, label, size, ratio)
         if strict and members.problems:
             raise members.problems[0]
         yield members
 
 
-def _problems(members: list[zipfile.ZipInfo], name: str, size: int) -> Iterator[LoadError]:
+def _problems(members: list[zipfile.ZipInfo], name: str, size: int, ratio: int) -> Iterator[LoadError]:
     """Everything that is wrong with an archive's table of contents."""
     if len(members) > MAX_MEMBERS:
         yield _refused(name, "holds too many members", f"at most {MAX_MEMBERS:,}", f"{len(members):,}")
@@ -183,11 +188,11 @@ def _problems(members: list[zipfile.ZipInfo], name: str, size: int) -> Iterator[
         if member.compress_type not in _PACKINGS:
             method = f"{shown}, method {member.compress_type}"
             yield _refused(name, "is packed in an unusual way", "stored or deflated members", method)
-        ratio = 1 if member.compress_type == zipfile.ZIP_STORED else MAX_RATIO
-        limit = max(member.compress_size * ratio, _FREE_BYTES if ratio > 1 else 0)
+        packed = member.compress_type != zipfile.ZIP_STORED
+        limit = member.compress_size * ratio + _FREE_BYTES if packed else member.compress_size
         if member.file_size > limit:
-            claim = f"{shown}, {member.file_size:,} bytes"
-            yield _refused(name, "claims more for a member than it holds", f"at most {limit:,} bytes", claim)
+            claim = f"{shown}: {member.compress_size:,} bytes that claim to be {member.file_size:,}"
+            yield _refused(name, "unfolds to far more than it holds", f"at most {limit:,} bytes", claim)
     yield from _overlaps(members, name, size)
 
 

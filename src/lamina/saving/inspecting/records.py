@@ -168,7 +168,7 @@ _KINDS = (
             "beyond measure",
             "overlap",
             "two members",
-            "unfolds",
+            "unfolds to",
             "compressed",
             "two tensors",
             "damaged heap",
