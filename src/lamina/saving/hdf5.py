@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import LaminaError, LoadError
-from lamina.saving.hdf5_heaps import broken_heap
+from lamina.saving.hdf5_attributes import Unreadable, has_loose_texts, read_attribute
+from lamina.saving.hdf5_heaps import refuse_broken_heaps
 
 MAX_OBJECTS = 200_000
 MAX_DEPTH = 64
-MAX_ATTRIBUTE_BYTES = 256 * 2**20
+MAX_WAYS = 16
 MAX_RATIO = 1100
 """How many times its stored bytes an array may be: what deflate can reach at best is 1032."""
 
@@ -178,6 +179,7 @@ class Hdf5File(Group):
         self.name = name
         self._source: Any = source
         self._heaps_are_sound = False
+        self._ways: dict[int, set[str]] = {}
         self._seen = 0
         self._taken = 0
         self._size = int(file.id.get_filesize())
@@ -217,6 +219,8 @@ class Hdf5File(Group):
         found = group[name]
         if not isinstance(found, (h5py.Group, h5py.Dataset)):
             raise _wrong(self.name, path, "a group or an array", type(found).__name__)
+        if isinstance(found, h5py.Group):
+            self._note_way(found, path)
         return found
 
     def check(self, dataset: Any, path: str) -> None:
@@ -293,44 +297,28 @@ class Hdf5File(Group):
         Raises:
             LoadError: it is something else, or too large.
         """
+        try:
+            if has_loose_texts(owner, name) and not self._heaps_are_sound:
+                lengths = self._group.id.get_create_plist().get_sizes()[1]
+                refuse_broken_heaps(self._source, lengths, self.name)
+                self._heaps_are_sound = True
+            return read_attribute(owner, name, self._size)
+        except Unreadable as error:
+            raise _wrong(self.name, f"{path}@{name}", *error.args) from None
+
+    def _note_way(self, group: Any, path: str) -> None:
+        """Refuse groups that hold each other: the ways to them double at each level."""
         import h5py
 
-        found = owner.attrs.get_id(name)
-        text = h5py.check_string_dtype(found.dtype)
-        if found.shape is None or (text is None and found.dtype.kind not in "biufSU"):
-            raise _wrong(self.name, f"{path}@{name}", "a text or numbers", f"dtype {found.dtype}")
-        each = self._size if text is not None and text.length is None else found.dtype.itemsize
-        claimed = math.prod(found.shape) * each  # texts of any length may all be one text, stored once
-        if claimed > max(MAX_ATTRIBUTE_BYTES, each):
-            limit = f"at most {MAX_ATTRIBUTE_BYTES:,} bytes"
-            raise _wrong(self.name, f"{path}@{name}", limit, f"{found.shape} values, up to {claimed:,} bytes")
-        if text is not None and text.length is None:
-            self._check_heaps()
-        value = owner.attrs[name]
-        if isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-        if isinstance(value, np.ndarray):
-            return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value.tolist()]
-        if isinstance(value, np.generic):
-            value = value.item()
-            return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        if isinstance(value, (str, int, float, bool)):
-            return value
-        raise _wrong(self.name, f"{path}@{name}", "a text or numbers", type(value).__name__)
-
-    def _check_heaps(self) -> None:
-        """Refuse a file whose texts HDF5 would look for without end."""
-        if self._heaps_are_sound:
-            return
-        place = broken_heap(self._source, self._group.id.get_create_plist().get_sizes()[1])
-        if place is not None:
+        ways = self._ways.setdefault(h5py.h5o.get_info(group.id).addr, set())
+        ways.add(path)
+        if len(ways) > MAX_WAYS:
             raise LoadError(
-                f"{self.name} has a damaged heap of texts.",
-                expected="objects one after the other",
-                received=f"one without an end, in the heap at byte {place:,}",
+                f"{self.name} is nested or filled beyond measure.",
+                expected=f"groups to which at most {MAX_WAYS} ways lead",
+                received=f"one more, {path[:120]}",
                 fix="do not load this file",
             )
-        self._heaps_are_sound = True
 
 
 @contextmanager

@@ -12,7 +12,30 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lamina.errors import LoadError
+
 _BEGIN = re.compile(rb"GCOL\x01")
+
+
+def refuse_broken_heaps(source: str | os.PathLike[str] | bytes, length_size: int, name: str) -> None:
+    """Raise if HDF5 would look for the texts of a file without end.
+
+    Args:
+        source: the file's path, or its bytes.
+        length_size: how many bytes the file uses for lengths.
+        name: what the message calls it.
+
+    Raises:
+        LoadError: a heap is damaged.
+    """
+    place = broken_heap(source, length_size)
+    if place is not None:
+        raise LoadError(
+            f"{name} has a damaged heap of texts.",
+            expected="objects one after the other",
+            received=f"one without an end, in the heap at byte {place:,}",
+            fix="do not load this file",
+        )
 
 
 def broken_heap(source: str | os.PathLike[str] | bytes, length_size: int) -> int | None:

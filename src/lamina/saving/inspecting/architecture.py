@@ -14,6 +14,11 @@ MAX_SIZE = 2**31
 
 _MODELS = ("Sequential", "Functional", "Model")
 _INNER = ("layer", "forward_layer", "backward_layer", "cell", "cells")
+_OPERATIONS = ("TorchOperation", "TFOpLambda", "TensorFlowOpLayer")
+_MORE_THAN_ARITHMETIC = frozenset(
+    "load save hub jit compile io read_file write_file py_function numpy_function eager_py_func attrgetter itemgetter "
+    "methodcaller call print".split()
+)
 _SIZES = frozenset("units filters input_dim output_dim kernel_size n depth_multiplier num_heads key_dim".split())
 _SHAPES = frozenset("batch_shape batch_input_shape input_shape target_shape shape".split())
 _CODE = re.compile(r"^4w[A-Z]")  # what marshalled code of Python 3 begins with in base 64
@@ -97,6 +102,8 @@ def _object(value: dict[str, Any], path: str, found: Inspection) -> None:
         found.add(path, "foreign code", "a TensorFlow type that a loader imports by name (__typespec__)")
     elif name == "Lambda":
         _lambda(value.get("config"), path, found)
+    elif name in _OPERATIONS:
+        _operation(value.get("config"), path, found)
     called = [name.rpartition(">")[2]]
     if name == "function":
         called = [str(value.get("config")), str(value.get("registered_name"))][
@@ -142,6 +149,14 @@ def _lambda(config: Any, path: str, found: Inspection) -> None:
             found.add(path, "foreign code", f"a Lambda layer around {shown(danger, 80)}")
     elif not isinstance(function, dict):
         found.add(path, "foreign code", "a Lambda layer without a function", grave=False)
+
+
+def _operation(config: Any, path: str, found: Inspection) -> None:
+    """Note a function of torch or TensorFlow that is more than arithmetic."""
+    function = config.get("function") if isinstance(config, dict) else None
+    parts = function.split(".") if isinstance(function, str) else []
+    if any(part.startswith("_") for part in parts) or set(parts) & _MORE_THAN_ARITHMETIC:
+        found.add(path, "foreign code", f"calls {shown(function, 80)}, which is more than arithmetic")
 
 
 def _strange_texts(value: Mapping[str, Any], path: str, found: Inspection) -> None:
