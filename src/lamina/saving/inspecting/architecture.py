@@ -155,7 +155,8 @@ def _operation(config: Any, path: str, found: Inspection) -> None:
     """Note a function of torch or TensorFlow that is more than arithmetic."""
     function = config.get("function") if isinstance(config, dict) else None
     parts = function.split(".") if isinstance(function, str) else []
-    if any(part.startswith("_") for part in parts) or set(parts) & _MORE_THAN_ARITHMETIC:
+    private = [part for part in parts if part.startswith("_") and part != "__operators__"]
+    if private or set(parts) & _MORE_THAN_ARITHMETIC:
         found.add(path, "foreign code", f"calls {shown(function, 80)}, which is more than arithmetic")
 
 
