@@ -156,6 +156,22 @@ CASES: dict[str, list[Case]] = {
         Case(lambda **k: L.TorchModule(torch.nn.Linear(4, 5), **k), STEPS, **HELD, free=(1,), note="Linear"),
         Case(lambda **k: L.TorchModule(torch.nn.BatchNorm1d(4), **k), ROWS, **{**NOISY, **HELD}, note="BatchNorm1d"),
     ],
+    "EinsumDense": [
+        case(L.EinsumDense, STEPS, "abc,cde->abde", (None, 2, 5), bias_axes="de", free=(1,)),
+        case(L.EinsumDense, STEPS, "...x,xy->...y", 5, activation="tanh", free=(1,)),
+    ],
+    # Attention
+    "Attention": [
+        case(L.Attention, [STEPS, (2, 5, 4)], use_scale=True, free=(1,), **OWN),
+        case(L.Attention, [STEPS, (2, 5, 3), (2, 5, 4)], score_mode="concat", **OWN),
+        case(L.Attention, [STEPS, (2, 5, 4)], dropout=0.5, seed=1, **{**NOISY, **OWN}),
+    ],
+    "AdditiveAttention": [case(L.AdditiveAttention, [STEPS, (2, 5, 4)], free=(1,), **OWN)],
+    "MultiHeadAttention": [
+        case(L.MultiHeadAttention, STEPS, 2, 3, more=((2, 5, 4),), free=(1,)),
+        case(L.MultiHeadAttention, STEPS, 2, 3, value_dim=5, output_shape=7, more=((2, 5, 4),)),
+        case(L.MultiHeadAttention, STEPS, 2, 3, dropout=0.5, seed=1, more=((2, 5, 4),), **NOISY),
+    ],
     # Normalization
     "BatchNormalization": [
         case(L.BatchNormalization, IMAGE, free=(1, 2), **NOISY),
@@ -195,6 +211,7 @@ CASES: dict[str, list[Case]] = {
     "GaussianDropout": [case(L.GaussianDropout, STEPS, 0.5, free=(1, 2), **NOISY)],
     "GaussianNoise": [case(L.GaussianNoise, STEPS, 0.5, seed=1, free=(1, 2), **NOISY)],
     "ActivityRegularization": [case(L.ActivityRegularization, STEPS, 0.1, 0.2, free=(1, 2))],
+    "Rescaling": [case(L.Rescaling, IMAGE, 2.0, -0.5, free=(1, 2)), case(L.Rescaling, ROWS, [1.0, 2.0, 3.0, 4.0], 1.0)],
     # Rearranging
     "Flatten": [
         case(L.Flatten, IMAGE, free=(1, 2)),

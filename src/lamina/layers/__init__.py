@@ -8,6 +8,8 @@ from lamina.layers.activation import LeakyReLU as LeakyReLU
 from lamina.layers.activation import PReLU as PReLU
 from lamina.layers.activation import ReLU as ReLU
 from lamina.layers.activation import Softmax as Softmax
+from lamina.layers.attention import AdditiveAttention as AdditiveAttention
+from lamina.layers.attention import Attention as Attention
 from lamina.layers.bidirectional import Bidirectional as Bidirectional
 from lamina.layers.cells import GRUCell as GRUCell
 from lamina.layers.cells import LSTMCell as LSTMCell
@@ -40,6 +42,7 @@ from lamina.layers.dropout import Dropout as Dropout
 from lamina.layers.dropout import SpatialDropout1D as SpatialDropout1D
 from lamina.layers.dropout import SpatialDropout2D as SpatialDropout2D
 from lamina.layers.dropout import SpatialDropout3D as SpatialDropout3D
+from lamina.layers.einsum_dense import EinsumDense as EinsumDense
 from lamina.layers.embedding import Embedding as Embedding
 from lamina.layers.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
 from lamina.layers.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
@@ -71,6 +74,7 @@ from lamina.layers.merging import maximum as maximum
 from lamina.layers.merging import minimum as minimum
 from lamina.layers.merging import multiply as multiply
 from lamina.layers.merging import subtract as subtract
+from lamina.layers.multi_head_attention import MultiHeadAttention as MultiHeadAttention
 from lamina.layers.noise import GaussianDropout as GaussianDropout
 from lamina.layers.noise import GaussianNoise as GaussianNoise
 from lamina.layers.normalization import BatchNormalization as BatchNormalization
@@ -96,6 +100,7 @@ from lamina.layers.recurrent import GRU as GRU
 from lamina.layers.recurrent import LSTM as LSTM
 from lamina.layers.recurrent import SimpleRNN as SimpleRNN
 from lamina.layers.regularization import ActivityRegularization as ActivityRegularization
+from lamina.layers.rescaling import Rescaling as Rescaling
 from lamina.layers.reshaping import Flatten as Flatten
 from lamina.layers.reshaping import Permute as Permute
 from lamina.layers.reshaping import RepeatVector as RepeatVector

@@ -22,13 +22,26 @@ def called(name, *args, **kwargs):
 
 
 SINGLE = {
-    "nn.relu": lambda x: np.maximum(x, 0), "math.exp": np.exp, "math.abs": np.abs, "math.square": np.square,
-    "math.negative": np.negative, "math.sigmoid": lambda x: 1 / (1 + np.exp(-x)), "math.tanh": np.tanh,
-    "nn.elu": lambda x: np.where(x > 0, x, np.expm1(x)), "math.softplus": lambda x: np.log1p(np.exp(x)),
-    "nn.relu6": lambda x: np.clip(x, 0, 6), "math.sign": np.sign, "math.floor": np.floor, "math.sin": np.sin,
-    "nn.silu": lambda x: x / (1 + np.exp(-x)), "zeros_like": np.zeros_like, "math.reciprocal": np.reciprocal,
-    "nn.leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x), "identity": lambda x: x, "math.round": np.round,
-}  # fmt: skip
+    "nn.relu": lambda x: np.maximum(x, 0),
+    "math.exp": np.exp,
+    "math.abs": np.abs,
+    "math.square": np.square,
+    "math.negative": np.negative,
+    "math.sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "math.tanh": np.tanh,
+    "nn.elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "math.softplus": lambda x: np.log1p(np.exp(x)),
+    "nn.relu6": lambda x: np.clip(x, 0, 6),
+    "math.sign": np.sign,
+    "math.floor": np.floor,
+    "math.sin": np.sin,
+    "nn.silu": lambda x: x / (1 + np.exp(-x)),
+    "zeros_like": np.zeros_like,
+    "math.reciprocal": np.reciprocal,
+    "nn.leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
+    "identity": lambda x: x,
+    "math.round": np.round,
+}
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -37,11 +50,21 @@ def test_functions_of_one_tensor(name):
 
 
 PAIRS = {
-    "__operators__.add": np.add, "math.subtract": np.subtract, "math.multiply": np.multiply, "math.truediv": np.divide,
-    "math.maximum": np.maximum, "math.minimum": np.minimum, "math.greater": np.greater, "math.floordiv": np.floor_divide,
-    "math.floormod": np.mod, "math.squared_difference": lambda x, y: (x - y) ** 2, "math.less_equal": np.less_equal,
-    "math.divide_no_nan": np.divide, "__operators__.rsub": lambda x, y: y - x, "__operators__.rtruediv": lambda x, y: y / x,
-}  # fmt: skip
+    "__operators__.add": np.add,
+    "math.subtract": np.subtract,
+    "math.multiply": np.multiply,
+    "math.truediv": np.divide,
+    "math.maximum": np.maximum,
+    "math.minimum": np.minimum,
+    "math.greater": np.greater,
+    "math.floordiv": np.floor_divide,
+    "math.floormod": np.mod,
+    "math.squared_difference": lambda x, y: (x - y) ** 2,
+    "math.less_equal": np.less_equal,
+    "math.divide_no_nan": np.divide,
+    "__operators__.rsub": lambda x, y: y - x,
+    "__operators__.rtruediv": lambda x, y: y / x,
+}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -57,9 +80,14 @@ def test_a_division_by_zero_that_gives_zero():
 
 
 REDUCTIONS = {
-    "math.reduce_mean": np.mean, "math.reduce_sum": np.sum, "math.reduce_max": np.max, "math.reduce_min": np.min,
-    "math.reduce_prod": np.prod, "math.reduce_variance": np.var, "math.reduce_std": np.std,
-}  # fmt: skip
+    "math.reduce_mean": np.mean,
+    "math.reduce_sum": np.sum,
+    "math.reduce_max": np.max,
+    "math.reduce_min": np.min,
+    "math.reduce_prod": np.prod,
+    "math.reduce_variance": np.var,
+    "math.reduce_std": np.std,
+}
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
@@ -83,12 +111,24 @@ CALLS = [
     ("tile", (X,), {"multiples": [1, 2, 1]}, lambda: np.tile(X, [1, 2, 1])),
     ("repeat", (X,), {"repeats": 2, "axis": 1}, lambda: np.repeat(X, 2, 1)),
     ("broadcast_to", (X[:, :1],), {"shape": [2, 3, 4]}, lambda: np.broadcast_to(X[:, :1], (2, 3, 4))),
-    ("compat.v1.pad", (X,), {"paddings": [[0, 0], [1, 0], [0, 2]], "constant_values": 3}, lambda: np.pad(
-        X, [(0, 0), (1, 0), (0, 2)], constant_values=3)),
-    ("compat.v1.pad", (X,), {"paddings": [[0, 0], [1, 2], [0, 0]], "mode": "REFLECT"}, lambda: np.pad(
-        X, [(0, 0), (1, 2), (0, 0)], "reflect")),
-    ("compat.v1.pad", (X,), {"paddings": [[0, 0], [1, 2], [0, 0]], "mode": "SYMMETRIC"}, lambda: np.pad(
-        X, [(0, 0), (1, 2), (0, 0)], "symmetric")),
+    (
+        "compat.v1.pad",
+        (X,),
+        {"paddings": [[0, 0], [1, 0], [0, 2]], "constant_values": 3},
+        lambda: np.pad(X, [(0, 0), (1, 0), (0, 2)], constant_values=3),
+    ),
+    (
+        "compat.v1.pad",
+        (X,),
+        {"paddings": [[0, 0], [1, 2], [0, 0]], "mode": "REFLECT"},
+        lambda: np.pad(X, [(0, 0), (1, 2), (0, 0)], "reflect"),
+    ),
+    (
+        "compat.v1.pad",
+        (X,),
+        {"paddings": [[0, 0], [1, 2], [0, 0]], "mode": "SYMMETRIC"},
+        lambda: np.pad(X, [(0, 0), (1, 2), (0, 0)], "symmetric"),
+    ),
     ("compat.v1.gather", (X,), {"indices": [2, 0], "axis": 1}, lambda: X[:, [2, 0]]),
     ("compat.v1.gather", (X,), {"indices": [[2, 0]], "axis": -1}, lambda: X[:, :, [[2, 0]]]),
     ("math.cumsum", (X,), {"axis": 1, "exclusive": True}, lambda: np.cumsum(X, 1) - X),
@@ -107,10 +147,14 @@ CALLS = [
     ("where", (X > 0,), {"x": X, "y": 5.0}, lambda: np.where(X > 0, X, 5.0)),
     ("cast", (X > 0,), {"dtype": "float32"}, lambda: (X > 0).astype("float32")),
     ("math.add_n", ([X, X, X],), {}, lambda: 3 * X),
-    ("strided_slice", (X, [0, 1, 0], [0, 3, 0], [1, 2, 1]), {"begin_mask": 1, "end_mask": 1, "shrink_axis_mask": 4},
-     lambda: X[:, 1:3:2, 0]),
+    (
+        "strided_slice",
+        (X, [0, 1, 0], [0, 3, 0], [1, 2, 1]),
+        {"begin_mask": 1, "end_mask": 1, "shrink_axis_mask": 4},
+        lambda: X[:, 1:3:2, 0],
+    ),
     ("strided_slice", (X, [0, 0], [0, 1], [1, 1]), {"ellipsis_mask": 1, "new_axis_mask": 2}, lambda: X[..., None]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name, args, kwargs, expected", CALLS, ids=[f"{i}-{call[0]}" for i, call in enumerate(CALLS)])
@@ -186,8 +230,23 @@ def test_a_shape_that_is_computed_from_the_batch_is_that_of_each_batch():
 
 
 def test_a_slice_may_run_backwards_as_a_whole():
-    model = graph(("out", "__operators__.getitem", ["x", 0, 0, {"slice_spec": [
-        {"start": None, "stop": None, "step": None}, {"start": None, "stop": None, "step": -1}]}]))  # fmt: skip
+    model = graph(
+        (
+            "out",
+            "__operators__.getitem",
+            [
+                "x",
+                0,
+                0,
+                {
+                    "slice_spec": [
+                        {"start": None, "stop": None, "step": None},
+                        {"start": None, "stop": None, "step": -1},
+                    ]
+                },
+            ],
+        )
+    )
     assert model(torch.tensor([[1.0, 2.0, 3.0, 4.0]])).tolist() == [[4.0, 3.0, 2.0, 1.0]]
 
 

@@ -68,7 +68,7 @@ def test_gradients_are_those_of_finite_differences(layer, shape):
     check_gradients(layer, shape)
 
 
-@pytest.mark.parametrize("name", LEGACY_LAYERS)
+@pytest.mark.parametrize("name", list(LEGACY_LAYERS))
 def test_a_retired_layer_comes_back_from_its_config(name):
     required = {"LocallyConnected1D": (2, 3), "LocallyConnected2D": (2, 3), "MaxoutDense": (3,), "CosineMerge": (1,)}
     layer = LEGACY_LAYERS[name](*required.get(name, ()))
@@ -90,7 +90,7 @@ def test_a_locally_connected_layer_with_equal_kernels_is_a_convolution():
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_the_layouts_of_a_local_kernel_are_one_and_the_same(data_format, padding):
-    """A dense kernel is a matrix from the whole input to the whole output; the numbers alone are its connected places."""
+    """A dense kernel is a matrix from the whole input to the whole output; numbers alone are its connected places."""
     shape = (1, 5, 4, 2) if data_format == "channels_last" else (1, 2, 5, 4)
     local = LocallyConnected2D(3, (3, 2), padding=padding, data_format=data_format, use_bias=False)
     x = torch.randn(shape)
@@ -141,7 +141,7 @@ def test_an_added_loss_is_part_of_the_training_loss():
     y = layers.Dense(1, use_bias=False, kernel_initializer="ones")(x)
     model = lamina.Model(x, AddLoss()(y))
     model(torch.ones(2, 3))
-    assert [float(loss) for loss in model.losses] == [3.0]
+    assert [loss.item() for loss in model.losses] == [3.0]
 
 
 def test_the_old_hard_sigmoid_is_flatter():
@@ -157,8 +157,19 @@ def test_the_old_hard_sigmoid_is_flatter():
     [
         ("LeakyReLU", [3], {"alpha": 0.1}, {"negative_slope": 0.1}),
         ("Dense", [3], {"output_dim": 2, "init": "he_normal", "bias": False}, {"units": 2, "use_bias": False}),
-        ("Convolution2D", [8, 8, 1], {"nb_filter": 2, "nb_row": 3, "nb_col": 2, "border_mode": "same", "subsample": [2, 1],
-          "dim_ordering": "tf"}, {"filters": 2, "kernel_size": (3, 2), "padding": "same", "strides": (2, 1)}),
+        (
+            "Convolution2D",
+            [8, 8, 1],
+            {
+                "nb_filter": 2,
+                "nb_row": 3,
+                "nb_col": 2,
+                "border_mode": "same",
+                "subsample": [2, 1],
+                "dim_ordering": "tf",
+            },
+            {"filters": 2, "kernel_size": (3, 2), "padding": "same", "strides": (2, 1)},
+        ),
         ("MaxPooling1D", [8, 1], {"pool_length": 3, "stride": 2}, {"pool_size": (3,), "strides": (2,)}),
         ("Dropout", [3], {"p": 0.3}, {"rate": 0.3}),
         ("GaussianNoise", [3], {"sigma": 0.3}, {"stddev": 0.3}),
@@ -167,12 +178,21 @@ def test_the_old_hard_sigmoid_is_flatter():
         ("CuDNNGRU", [4, 1], {"units": 3}, {"reset_after": True}),
         ("BatchNormalization", [4, 4, 2], {"axis": [3]}, {"axis": 3}),
         ("SyncBatchNormalization", [4], {"axis": -1}, {"axis": -1}),
-        ("DepthwiseConv2D", [8, 8, 2], {"kernel_size": [3, 3], "groups": 1, "kernel_initializer": "ones"}, {"kernel_size": (3, 3)}),
-        ("LSTM", [4, 2], {"output_dim": 3, "forget_bias_init": "zero", "dropout_W": 0.1, "dropout_U": 0.2},
-         {"unit_forget_bias": False, "dropout": 0.1, "recurrent_dropout": 0.2}),
+        (
+            "DepthwiseConv2D",
+            [8, 8, 2],
+            {"kernel_size": [3, 3], "groups": 1, "kernel_initializer": "ones"},
+            {"kernel_size": (3, 3)},
+        ),
+        (
+            "LSTM",
+            [4, 2],
+            {"output_dim": 3, "forget_bias_init": "zero", "dropout_W": 0.1, "dropout_U": 0.2},
+            {"unit_forget_bias": False, "dropout": 0.1, "recurrent_dropout": 0.2},
+        ),
         ("LSTM", [4, 2], {"units": 3, "time_major": False, "implementation": 2, "unroll": True}, {"units": 3}),
     ],
-)  # fmt: skip
+)
 def test_old_arguments_have_their_meaning(kind, shape, config, expected):
     layer = made(kind, shape, **config)
     assert {key: getattr(layer, key) for key in expected} == expected
@@ -193,14 +213,30 @@ def test_an_argument_that_would_change_the_result_is_not_passed_over():
         ("regularizer", "l2", "L2", {}),
         ("constraint", {"name": "MaxNorm", "m": 3, "axis": 0}, "MaxNorm", {"max_value": 3}),
         ("constraint", "maxnorm", "MaxNorm", {}),
-        ("constraint", {"class_name": "MinMaxNorm", "config": {"low": 0.1, "high": 0.9}}, "MinMaxNorm", {"min_value": 0.1}),
+        (
+            "constraint",
+            {"class_name": "MinMaxNorm", "config": {"low": 0.1, "high": 0.9}},
+            "MinMaxNorm",
+            {"min_value": 0.1},
+        ),
         ("initializer", "glorot_uniform", "GlorotUniform", {}),
-        ("initializer", {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.3, "seed": None, "dtype": "float32"}},
-         "RandomNormal", {"stddev": 0.3}),
-        ("initializer", {"class_name": "VarianceScaling", "config": {"scale": 2.0, "mode": "fan_in", "distribution": "normal",
-          "seed": None}}, "VarianceScaling", {"scale": 2.0, "distribution": "truncated_normal"}),
+        (
+            "initializer",
+            {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.3, "seed": None, "dtype": "float32"}},
+            "RandomNormal",
+            {"stddev": 0.3},
+        ),
+        (
+            "initializer",
+            {
+                "class_name": "VarianceScaling",
+                "config": {"scale": 2.0, "mode": "fan_in", "distribution": "normal", "seed": None},
+            },
+            "VarianceScaling",
+            {"scale": 2.0, "distribution": "truncated_normal"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_old_forms_of_initializers_regularizers_and_constraints(kind, value, name, arguments):
     found = read_object(kind, value, {})
     assert type(found).__name__ == name
@@ -221,8 +257,18 @@ def test_objects_of_the_users_come_first():
     assert found.config == {"a": 1}
 
 
-@pytest.mark.parametrize("mode, kind", [("sum", "Add"), ("mul", "Multiply"), ("ave", "Average"), ("max", "Maximum"),
-                                        ("concat", "Concatenate"), ("dot", "Dot"), ("cos", "CosineMerge")])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode, kind",
+    [
+        ("sum", "Add"),
+        ("mul", "Multiply"),
+        ("ave", "Average"),
+        ("max", "Maximum"),
+        ("concat", "Concatenate"),
+        ("dot", "Dot"),
+        ("cos", "CosineMerge"),
+    ],
+)
 def test_modes_of_merge(mode, kind):
     assert type(merge_of({"name": "m", "mode": mode, "dot_axes": 1})).__name__ == kind
 

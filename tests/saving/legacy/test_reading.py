@@ -17,9 +17,11 @@ UNREADABLE = {"lambda_layer"}
 
 def config_of(name):
     with h5py.File(path_of(name)) as file:
-        return file.attrs["model_config"] if isinstance(file.attrs["model_config"], str) else file.attrs[
-            "model_config"
-        ].decode()  # fmt: skip
+        return (
+            file.attrs["model_config"]
+            if isinstance(file.attrs["model_config"], str)
+            else file.attrs["model_config"].decode()
+        )
 
 
 @pytest.mark.parametrize("name", ["mlp", "nested", "return_state", "operators", "keras1_functional", "keras1_rnn"])

@@ -177,6 +177,15 @@ def test_an_attribute_of_a_kind_that_hdf5_crashes_on_is_refused(tmp_path):
         load_h5(edited("mlp", tmp_path / "m.h5", change))
 
 
+def test_a_heap_of_texts_that_hdf5_would_walk_for_ever_is_refused(tmp_path):
+    data = bytearray(path_of("model_of_models").read_bytes())
+    heap = data.find(b"GCOL")
+    data[heap + 3136] = 213  # the size of an object, so that the next one is looked for among zeros
+    (tmp_path / "m.h5").write_bytes(data)
+    with pytest.raises(LoadError, match=f"does not have at byte {heap} what belongs there"):
+        load_h5(tmp_path / "m.h5")
+
+
 def test_a_model_far_larger_than_its_weights_is_not_built(tmp_path):
     def change(file):
         config = json.loads(file.attrs["model_config"])

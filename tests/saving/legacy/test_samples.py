@@ -48,8 +48,15 @@ def test_frozen_layers_stay_frozen():
     model, _ = loaded("frozen")
     base, norm, head, last = model.layers
     assert [layer.trainable for layer in (*base.layers, norm, *head.layers, last)] == [
-        False, False, False, False, True, False, True, True,
-    ]  # fmt: skip
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_regularizers_and_constraints_survive():

@@ -166,8 +166,12 @@ def test_cudnn_kernels_are_turned_gate_by_gate():
 def test_a_gru_of_another_kind_is_told_by_its_bias():
     model = Sequential([Input((3, 2)), GRU(4, name="gru")])
     with pytest.raises(WeightsError, match="another reset_after") as caught:
-        converted(model.layers[0].cell, [np.zeros((2, 12)), np.zeros((4, 12)), np.zeros(12)],
-                  [(2, 12), (4, 12), (2, 12)], Origin("2.2", ""))  # fmt: skip
+        converted(
+            model.layers[0].cell,
+            [np.zeros((2, 12)), np.zeros((4, 12)), np.zeros(12)],
+            [(2, 12), (4, 12), (2, 12)],
+            Origin("2.2", ""),
+        )
     assert "reset_after=False" in caught.value.fix
 
 

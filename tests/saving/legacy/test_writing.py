@@ -1,4 +1,4 @@
-"""What `save_h5` writes has the form of Keras 2, and comes back as it was; tf_keras, where it is there, reads it too."""
+"""What `save_h5` writes has the form of Keras 2 and comes back as it was; tf_keras, where it is there, reads it."""
 
 from __future__ import annotations
 

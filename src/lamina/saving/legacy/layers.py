@@ -96,6 +96,7 @@ ROWS: dict[str, Row] = {
     "DepthwiseConv2D": Row(dropped=("kernel_initializer", "kernel_regularizer", "kernel_constraint", "filters")),
     "Embedding": Row(renamed={"init": "embeddings_initializer", "W_regularizer": "embeddings_regularizer",
                               "W_constraint": "embeddings_constraint"}),
+    "MultiHeadAttention": Row(dropped=("query_shape", "key_shape", "value_shape", "softmax_robust_masking")),
     # Keras 1
     "Dense": Row(renamed={"output_dim": "units"}),
     "TimeDistributedDense": Row("Dense", renamed={"output_dim": "units"}),

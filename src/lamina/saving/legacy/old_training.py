@@ -112,5 +112,5 @@ def optimizer_arrays(model: Any) -> list[tuple[str, np.ndarray]]:
             for slot in block:
                 value = slots[slot][places[id(parameter)]].detach().cpu().numpy()
                 name = f"{kind}/{short[slot]}/weight_{number}:0"
-                found.append((name, np.ascontiguousarray(value)))
+                found.append((name, np.array(value)))
     return found

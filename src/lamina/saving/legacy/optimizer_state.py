@@ -62,7 +62,7 @@ def restore(model: Any, trainable: Sequence[torch.Tensor], names: Sequence[str],
         if len(values.get(slot, ())) != len(trainable):
             return f"{len(values.get(slot, ()))} arrays for {slot} of {len(trainable)} weights"
         found = [values[slot][places[id(parameter)]] for parameter in optimizer.known().parameters]
-        slots[slot] = [torch.as_tensor(np.ascontiguousarray(array)) for array in found]
+        slots[slot] = [torch.as_tensor(np.array(array)) for array in found]
     try:
         optimizer.load_state_dict({"steps": steps, "learning_rate": None, "slots": slots})
     except LaminaError as error:

@@ -172,7 +172,7 @@ def put(pairs: Sequence[tuple[torch.Tensor, Any]]) -> None:
         pairs: what `assign` gave.
     """
     for tensor, value in pairs:
-        tensor.copy_(torch.as_tensor(np.ascontiguousarray(value)).to(tensor.dtype))
+        tensor.copy_(torch.as_tensor(np.array(value)).to(tensor.dtype))
 
 
 def has_weights(layer: Layer) -> bool:

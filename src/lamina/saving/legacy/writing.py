@@ -123,7 +123,7 @@ def _arrays(layer: Any, order: Order) -> Iterator[tuple[str, np.ndarray]]:
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:
     tensor = tensor.detach().cpu()
-    return np.ascontiguousarray((tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy())
+    return np.array((tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy())
 
 
 def _write_arrays(group: Any, arrays: Sequence[tuple[str, np.ndarray]]) -> None:
