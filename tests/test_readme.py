@@ -24,7 +24,7 @@ def test_the_blocks_run_one_after_another(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "readme"}
     blocks = python_blocks(name)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         exec(compile(block, ROOT / name, "exec"), namespace)
     accuracy = namespace["accuracy"]

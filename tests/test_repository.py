@@ -27,7 +27,10 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding
 PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regularizers", "seeds")
 
 # Imported at first use, inside the function that needs them.
-HEAVY = tuple("IPython PIL h5py keras matplotlib pandas pooch rich tensorboard torch.utils.tensorboard yaml".split())
+HEAVY = tuple(
+    "IPython PIL fontTools grandalf h5py keras matplotlib pandas pooch rich tensorboard torch.utils.tensorboard "
+    "yaml".split()
+)
 
 # File -> what it may use although files and users' strings must never become code.
 MAY_RUN_CODE = {

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
         saving,
         utils,
     )
+    from lamina.callbacks import plot_history
     from lamina.dtypes import DTypePolicy
     from lamina.engine.layer import Layer
     from lamina.engine.spec import InputSpec
     from lamina.engine.symbolic import SymbolicTensor
     from lamina.initializers import Initializer
-    from lamina.inspection import summary
+    from lamina.inspection import plot_model, profile, summary
     from lamina.layers import Input
     from lamina.losses import Loss
     from lamina.metrics import Metric
@@ -80,6 +81,9 @@ _OBJECTS = {
     "Optimizer": "lamina.optimizers",
     "Sequential": "lamina.models",
     "SymbolicTensor": "lamina.engine.symbolic",
+    "plot_history": "lamina.callbacks",
+    "plot_model": "lamina.inspection",
+    "profile": "lamina.inspection",
     "summary": "lamina.inspection",
 }
 

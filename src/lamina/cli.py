@@ -1,4 +1,4 @@
-"""The command line: `lamina train`, `lamina summary`, `lamina inspect`."""
+"""The command line: `lamina train`, `lamina summary`, `lamina plot`, `lamina profile`, `lamina inspect`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lamina import __version__
-from lamina.commands import inspect, summary, train
+from lamina.commands import inspect, plot, profile, summary, train
 from lamina.errors import LaminaError
 
 
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train.add_parser(commands)
     summary.add_parser(commands)
+    plot.add_parser(commands)
+    profile.add_parser(commands)
     inspect.add_parser(commands)
     try:
         given = parser.parse_args(arguments)

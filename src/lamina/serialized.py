@@ -46,7 +46,8 @@ def in_full() -> Generator[None, None, None]:
 @contextmanager
 def sharing() -> Generator[None, None, None]:
     """Make one object of the descriptions that a file marks as one."""
-    token = _revived.set(_revived.get() or {})
+    known = _revived.get()
+    token = _revived.set({} if known is None else known)
     try:
         yield
     finally:

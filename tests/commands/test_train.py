@@ -324,7 +324,7 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_the_training(tra
     assert result[1] == ""
 
 
-@pytest.mark.parametrize("function", ["_draw_curves", "_write_history", "_write_json"])
+@pytest.mark.parametrize("function", ["plot_history", "_write_history", "_write_json"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
 def test_a_failure_while_writing_leaves_nothing_behind(train, tmp_path, monkeypatch, function, error):
     def fail(*args, **kwargs):

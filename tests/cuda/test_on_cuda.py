@@ -67,7 +67,7 @@ def test_layers_give_the_numbers_and_gradients_of_a_cpu(name, training):
     x = torch.randn(4, *size)
     found = []
     for layer, device in ((here, "cpu"), (there, "cuda")):
-        inputs = x.to(device).requires_grad_()
+        inputs = x.detach().to(device, copy=True).requires_grad_()
         y = layer(inputs, training=training)
         assert y.device.type == device
         (y * torch.linspace(-1, 1, y.numel(), device=device).view_as(y)).sum().backward()

@@ -328,3 +328,19 @@ def test_the_code_of_a_sequential_without_a_stated_shape_checks_only_the_rank():
     model = Sequential([Dense(2, name="d")])
     model(torch.ones(1, 3))
     assert "    if x.dim() != 2: x = self.fit_input(0, x)" in model.code.splitlines()
+
+
+def test_marks_stand_behind_the_calls_and_change_nothing_else():
+    x = Input((4,))
+    low, high = torch.split(Dense(4, name="a")(x), 2, dim=-1)
+    model = Model(x, Dense(3, name="b")(low) + 1)
+    marks = []
+    marked = model._program_with(lambda number, *results: marks.append((number, [tuple(r.shape) for r in results])))
+    lines = marked.text.splitlines(keepends=True)
+    assert "".join(line for line in lines if not line.startswith("    mark(")) == model.code
+    data = torch.ones(2, 4)
+    assert torch.equal(marked.compile("marked")(model, data), model(data))
+    nodes = [getattr(marked.graph.nodes[number].op, "name", None) for number, _ in marks]
+    assert nodes == ["a", "split", "b", "add"]
+    assert [shapes for _, shapes in marks] == [[(2, 4)], [(2, 2)], [(2, 3)], [(2, 3)]], "what nobody reads is gone"
+    assert "mark" not in model._program.constants

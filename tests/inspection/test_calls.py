@@ -69,6 +69,7 @@ def test_keras_rows_come_one_a_layer_and_open_on_request():
     closed = measure(Net(), (3,), style="keras")
     assert [(row.name, row.class_name, row.num_params, row.inputs) for row in closed.rows] == [
         ("stem", "Linear", 16, []), ("body", "Sequential", 100, ["stem"]), ("head", "Linear", 10, ["body"]),
+        ("Net", "own weights", 2, []),
     ]  # fmt: skip
     opened = measure(Net(), (3,), style="keras", expand_nested=True).rows
     assert [(row.path, row.depth, row.parent) for row in opened][:4] == [

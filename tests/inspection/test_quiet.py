@@ -7,7 +7,7 @@ import torch
 from museum import MUSEUM, differences, fingerprint
 from torch import nn
 
-from lamina.inspection import measure
+from lamina.inspection import measure, plot_model
 from lamina.inspection.quiet import unchanged
 
 
@@ -32,6 +32,16 @@ def test_every_awkward_model_has_its_weights_counted_once(name):
     if name != "tied":
         torch_style = measure(make(), size, style="torch")
         assert sum(row.num_params for row in torch_style.rows if model is not None) == torch_style.total_params
+
+
+@pytest.mark.parametrize("name", MUSEUM)
+def test_drawing_leaves_it_too(name, tmp_path):
+    make, size, _ = MUSEUM[name]
+    model = make()
+    before = fingerprint(model)
+    plot_model(model, tmp_path / "model.svg", input_size=size, expand_nested=True)
+    assert (tmp_path / "model.svg").stat().st_size > 500
+    assert differences(before, fingerprint(model)) == []
 
 
 def test_a_model_that_fails_is_left_as_it_was_too():

@@ -139,6 +139,51 @@ def test_a_keras_file_gives_its_weights_too(tmp_path):
     assert (twin.get_weights()[0] == model.get_weights()[0]).all()
 
 
+class First(lamina.Model):
+    """Keras keeps `out` under `layers`, which comes before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = L.Dense(3), L.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(x))
+
+
+class Second(First):
+    """The same layers, `last` under its own name."""
+
+    def __init__(self) -> None:
+        lamina.Model.__init__(self)
+        self.hidden, self.last = L.Dense(3), L.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.last(self.hidden(x))
+
+
+def test_a_layer_is_also_found_under_the_second_of_its_paths(tmp_path):
+    x = torch.randn(3, 4)
+    first, second = First(), Second()
+    first(x), second(x)
+    randomized(first).save_weights(tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5") as file:
+        assert set(file) == {"hidden", "layers", "vars"} and list(file["layers"]) == ["dense_1"]
+    assert len(second.load_weights(tmp_path / "w.weights.h5").restored) == 4
+    assert torch.equal(second(x), first(x))
+
+
+def test_the_state_of_the_optimizer_is_kept_as_keras_does_and_left_alone(tmp_path):
+    model = row(3, 2)
+    model.compile(lamina.optimizers.Adam(0.01), "mse")
+    model.fit(torch.ones(4, 4), torch.ones(4, 2), verbose=0)
+    model.save_weights(tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5") as file:
+        assert len(file["optimizer/vars"]) == 2 + 8
+    model.fit(torch.ones(4, 4), torch.ones(4, 2), verbose=0)
+    model.load_weights(tmp_path / "w.weights.h5")
+    assert model.optimizer.iterations == 2
+
+
 def test_any_torch_module_can_be_written_in_keras_layout(tmp_path):
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
     lamina.saving.save_weights(module, tmp_path / "w.weights.h5")

@@ -5,6 +5,7 @@ from lamina.callbacks.base import Callback as Callback
 from lamina.callbacks.base import CallbackList as CallbackList
 from lamina.callbacks.base import History as History
 from lamina.callbacks.checkpoint import ModelCheckpoint as ModelCheckpoint
+from lamina.callbacks.curves import plot_history as plot_history
 from lamina.callbacks.lazy_logs import LazyLogs as LazyLogs
 from lamina.callbacks.logs import CSVLogger as CSVLogger
 from lamina.callbacks.logs import LambdaCallback as LambdaCallback

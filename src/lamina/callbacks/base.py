@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.callbacks.curves import plot_history
 from lamina.callbacks.monitors import check_monitors as check_monitors
 from lamina.callbacks.monitors import listens
 from lamina.registry import CALLBACKS
@@ -150,6 +151,9 @@ class History(Callback):
         super().__init__()
         self.epoch: list[int] = []
         self.history: dict[str, list[Any]] = {}
+        # The epochs of every fit, and for each value which of them it is of: a validation may come only now and then.
+        self._rows: list[int] = []
+        self._places: dict[str, list[int]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forget the epochs' numbers; the values of an earlier `fit` with this object stay, as in Keras."""
@@ -158,7 +162,9 @@ class History(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add one value for each name."""
         self.epoch.append(epoch)
+        self._rows.append(epoch)
         for name, value in (logs or {}).items():
+            self._places.setdefault(name, []).append(len(self._rows) - 1)
             self.history.setdefault(name, []).append(value if isinstance(value, np.ndarray) else float(value))
         if self.model is not None:
             self.model.history = self
@@ -166,12 +172,37 @@ class History(Callback):
     def get_state(self) -> dict[str, Any]:
         """The epochs and their values."""
         values = {k: [v.tolist() if isinstance(v, np.ndarray) else v for v in vs] for k, vs in self.history.items()}
-        return {"epoch": list(self.epoch), "history": values}
+        places = {name: list(rows) for name, rows in self._places.items()}
+        return {"epoch": list(self.epoch), "history": values, "rows": list(self._rows), "places": places}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the epochs of the run that is resumed."""
         self.epoch = list(state["epoch"])
         self.history = {name: list(values) for name, values in state["history"].items()}
+        self._rows = list(state.get("rows", self.epoch))
+        self._places = {name: list(rows) for name, rows in state.get("places", {}).items()}
+
+    def plot(self, to_file: Any = None, metrics: Any = None) -> Any:
+        """Draw losses and metrics over the epochs: a panel for each, with training and validation in it.
+
+        Args:
+            to_file: a file to write, whole or not at all, as PNG, SVG or PDF by its ending.
+            metrics: names of the quantities to draw, in order; by default all. `"val_loss"` stands for `"loss"`.
+
+        Returns:
+            A figure of matplotlib's, which a notebook shows.
+
+        Raises:
+            UnknownNameError: there is no such metric.
+            ArgumentError: there is nothing to draw, or the ending says no format.
+
+        Example:
+            >>> history = History()
+            >>> history.on_epoch_end(0, {"loss": 0.5, "val_loss": 0.7})
+            >>> [line.get_label() for line in history.plot().axes[0].lines]
+            ['training', 'validation']
+        """
+        return plot_history(self, to_file, metrics)
 
 
 class CallbackList:

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from lamina.callbacks.curves import plot_history
 from lamina.errors import ArgumentError
 
 
@@ -73,7 +74,7 @@ class RunFolder:
             _write_json(part / "results.json", {**results, "confusion": confusion})
             model.save_weights(part / "weights.safetensors")
             if history.epoch:
-                _draw_curves(history, part / "curves.png")
+                plot_history(history, part / "curves.png")
             self.names = sorted(file.name for file in part.iterdir())
             number = 0
             while not _is_free(final):  # taken since the training began
@@ -134,23 +135,3 @@ def _write_history(folder: Path, history: Any) -> None:
         rows.writerow(["epoch", *columns])
         rows.writerows(zip(history.epoch, *columns.values(), strict=True))
     _write_json(folder / "history.json", {"epoch": history.epoch, **columns})
-
-
-def _draw_curves(history: Any, path: Path) -> None:
-    """Loss and accuracy over the epochs, training and validation."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = [name for name in history.history if not name.startswith("val_")]
-    epochs = [epoch + 1 for epoch in history.epoch]
-    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        axes.plot(epochs, history.history[name], label="training", marker=".")
-        held_out = history.history.get(f"val_{name}", [])
-        if held_out:
-            axes.plot(epochs[: len(held_out)], held_out, label="held out", marker=".")
-        axes.set(title=name, xlabel="epoch")
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path)

@@ -9,8 +9,9 @@ import math
 import sys
 from typing import Any
 
+from lamina.commands.sizes import add_input_size, input_size, told_of_input_size
 from lamina.commands.target import FORMS, load_target
-from lamina.errors import ArgumentError, NotBuiltError
+from lamina.errors import ArgumentError
 from lamina.inspection.measuring import measure
 from lamina.inspection.printing import STYLES, print_report
 from lamina.inspection.readable import Report
@@ -31,13 +32,7 @@ def add_parser(commands: Any) -> None:
         "model is in is run. The exit status is 2 if the model could not be run to its end, 0 otherwise.",
     )
     parser.add_argument("target", metavar="TARGET", help=f"the model: {FORMS}")
-    parser.add_argument(
-        "--input-size",
-        type=_size,
-        action="append",
-        metavar="3,32,32",
-        help="the shape of one sample, for a model that does not know it; once for each input",
-    )
+    add_input_size(parser)
     parser.add_argument("--expand-nested", action="store_true", help="show the layers of models inside too")
     parser.add_argument("--show-trainable", action="store_true", help="say which layers are trained")
     parser.add_argument("--no-fold", action="store_true", help="show each row, also where many repeat themselves")
@@ -90,16 +85,8 @@ def _measured(given: argparse.Namespace) -> Report:
     """The report of the model that is asked for."""
     model = load_target(given.target)
     style = None if given.style is None else "torch" if given.style == "torch" else "keras"
-    try:
-        return measure(model, _sizes(given.input_size), expand_nested=given.expand_nested, style=style)
-    except (NotBuiltError, ArgumentError) as error:
-        if given.input_size:
-            raise
-        raise NotBuiltError(
-            error.what,
-            expected="the shape of one sample",
-            fix="--input-size 3,32,32 gives it, say; for a model of several inputs, once for each",
-        ) from error
+    with told_of_input_size(given):
+        return measure(model, input_size(given), expand_nested=given.expand_nested, style=style)
 
 
 def _finite(value: Any) -> Any:
@@ -109,19 +96,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(member) for member in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _sizes(given: list[tuple[int, ...]] | None) -> Any:
-    """The shapes of samples: one alone as it is."""
-    return given[0] if given is not None and len(given) == 1 else given
-
-
-def _size(text: str) -> tuple[int, ...]:
-    """A converter for argparse to the shape of a sample."""
-    parts = [part.strip() for part in text.strip("()[] ").replace("x", ",").split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape, such as 3,32,32")
-    return tuple(int(part) for part in parts)
 
 
 def _whole(text: str) -> int:

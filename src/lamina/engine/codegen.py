@@ -36,6 +36,7 @@ class Program:
         graph: what to generate.
         owner: the model that will run it; it says under which key each layer is registered.
         loose: whether inputs may have other sizes than the graph's, which were only those of the first data.
+        mark: called after each call with the call's place in `graph.nodes` and its results, for who measures.
 
     Attributes:
         text: the source of `forward(self, inputs)`.
@@ -43,10 +44,12 @@ class Program:
         tensors: tensors and Parameters that belong to no layer, by the attribute that must carry them.
     """
 
-    def __init__(self, graph: Graph, owner: torch.nn.Module, loose: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, owner: torch.nn.Module, loose: bool = False, mark: Callable[..., Any] | None = None
+    ) -> None:
         self.graph = graph
         self.loose = loose
-        self.constants: dict[str, Any] = {}
+        self.constants: dict[str, Any] = {} if mark is None else {"mark": mark}
         self.tensors: dict[str, torch.Tensor] = {}
         self._layers = {id(module): key for key, module in cast("Any", owner)._modules.items()}
         self._tensor_texts = self._find_tensors()
@@ -154,6 +157,9 @@ class Program:
         gone = [name for name in dead if name not in targets] + unused
         end = f"; del {', '.join(gone)}" if gone else ""
         self._lines.append(f"{line}{end}" + (f"  # {shapes}" if line.endswith(expression) else ""))
+        if "mark" in self.constants:
+            kept = [name for name in targets if name not in unused]
+            self._lines.append(f"    mark({', '.join([str(number), *kept])})")
 
     def _name(self, tensor: SymbolicTensor) -> str:
         """The variable that holds `tensor`; a variable that is read no more is used again, which frees its memory."""

@@ -81,17 +81,18 @@ def is_closed(module: torch.nn.Module) -> bool:
     return isinstance(module, Layer) and type(module).__module__.startswith("lamina.layers.")
 
 
-def own_row(model: Layer) -> Row | None:
+def own_row(model: torch.nn.Module) -> Row | None:
     """A row for weights that are the model's own and no layer's, if it has such.
 
     Args:
         model: the model.
     """
-    own = [*model.parameters(recurse=False), *_kept_buffers(model)]
+    own = weights_of(model, inside=False)
     if not own:
         return None
     count = sum(weight.numel() for weight in own)
-    return Row(model.name, OWN_WEIGHTS, num_params=count, trainable=any(weight.requires_grad for weight in own))
+    name = model.name if isinstance(model, Layer) else type(model).__name__
+    return Row(name, OWN_WEIGHTS, num_params=count, trainable=any(weight.requires_grad for weight in own))
 
 
 def put_inside(row: Row, rows: list[Row], inside: int | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from lamina.engine.layer import Layer, on_trial
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError
 from lamina.inspection.advice import failure_of
 from lamina.inspection.calls import CallRows, LayerRows, modules_to_watch
+from lamina.inspection.copies import copied, has_no_weights_yet, is_lazy
 from lamina.inspection.described import bytes_of, own_row, put_inside, shape_of, weights_of
 from lamina.inspection.graphs import GraphRows, is_graph
 from lamina.inspection.inputs import Arguments, arguments_of, as_whole_numbers, known_arguments
@@ -72,8 +72,8 @@ def measure(
         _check_inputs(model, given)
         rows: list[Row] = []
         _append_graph(rows, model, None, expand_nested)
-        own = own_row(model)
-        return _report(model, [*rows, *([own] if own else [])], "keras", list(model.graph.input_list))
+        _append_own(rows, model, None)
+        return _report(model, rows, "keras", list(model.graph.input_list))
     arguments = given or known_arguments(model)
     if arguments is None:
         raise _no_input(model)
@@ -83,7 +83,7 @@ def measure(
 
 def _measure_by_running(model: Any, arguments: Arguments, settled: bool, expand_nested: bool, style: str) -> Report:
     """The report of a model that must be run; `settled` says that the dtypes of its arguments are not a guess."""
-    keep = _has_no_weights_yet(model)
+    keep = has_no_weights_yet(model)
     tries = [arguments] if settled else [arguments, as_whole_numbers(arguments)]
     found: list[tuple[Any, Run]] = []
     for attempt in tries:
@@ -103,8 +103,8 @@ def _measure_by_running(model: Any, arguments: Arguments, settled: bool, expand_
     else:
         rows = []
         LayerRows(seen, rows, patient, None, expand_nested).connect()
-        own = own_row(patient) if isinstance(patient, Layer) else None
-        rows += [own] if own else []
+        if list(names) != [patient]:
+            _append_own(rows, patient, None)
     report = _report(patient, rows, style, nest.flatten([attempt.args, attempt.kwargs]))
     if seen.error is not None:
         _mark_failure(report, seen, patient, names)
@@ -128,14 +128,20 @@ def _append_graph(rows: list[Row], model: Any, inside: int | None, expand_nested
         seen = run(layer, layer._run_abstractly, list(modules_to_watch(layer)), node.args, node.kwargs, layer.home())
         start = len(rows)
         waiting.append(LayerRows(seen, rows, layer, place, expand_nested))
-        own = own_row(layer) if len(rows) > start else None
-        if own is not None:
-            put_inside(own, rows, place)
-            rows.append(own)
+        if len(rows) > start:
+            _append_own(rows, layer, place)
 
     GraphRows(rows, model, expand_nested, append_other, inside)
     for inner in waiting:  # now that the rows around them know what they take
         inner.connect()
+
+
+def _append_own(rows: list[Row], model: Any, inside: int | None) -> None:
+    """A row for weights that are the model's own."""
+    own = own_row(model)
+    if own is not None:
+        put_inside(own, rows, inside)
+        rows.append(own)
 
 
 def _check_inputs(model: Any, given: Arguments | None) -> None:
@@ -157,29 +163,13 @@ def _check_inputs(model: Any, given: Arguments | None) -> None:
         )
 
 
-def _has_no_weights_yet(model: torch.nn.Module) -> bool:
-    """Whether a run would make weights. A layer that is unbuilt in a built model is one that nobody calls."""
-    if isinstance(model, Layer):
-        unbuilt = not model.built
-    else:
-        unbuilt = any(isinstance(module, Layer) and not module.built for module in model.modules())
-    return unbuilt or any(torch.nn.parameter.is_lazy(t) for t in [*model.parameters(), *model.buffers()])
-
-
 def _built_copy(model: torch.nn.Module, arguments: Arguments) -> torch.nn.Module:
     """A copy of `model` with its weights made, as far as that goes."""
-    lazy = [t for t in [*model.parameters(), *model.buffers()] if torch.nn.parameter.is_lazy(t)]
-    fresh = {id(t): type(t)(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in lazy}
-    try:
-        copied = copy.deepcopy(model, fresh)  # torch cannot copy a buffer that waits for its size
-    except Exception as error:
-        raise NotBuiltError(
-            f"{type(model).__name__} has no weights yet and cannot be copied: {error}",
-            fix="call it on a batch of data first",
-        ) from error
-    silence(copied)
-    run(copied, patient_call(copied), [], *arguments, keep=True, ways=("real",) if lazy else ("abstract", "real"))
-    return copied
+    made = copied(model)
+    silence(made)
+    ways = ("real",) if is_lazy(made) else ("abstract", "real")
+    run(made, patient_call(made), [], *arguments, keep=True, ways=ways)
+    return made
 
 
 def _report(model: Any, rows: list[Row], style: str, inputs: list[Any]) -> Report:

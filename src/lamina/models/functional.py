@@ -91,7 +91,7 @@ class GraphModel(Model):
     def _generated(self) -> Callable[..., Any]:
         """Write the code of the graph now, since `torch.compile` cannot trace that; it also says which tensors the
         graph holds: they become Parameters and buffers of the model."""
-        program = Program(Rewritten(self.graph, _FINDERS), self, self._loose_inputs)
+        program = self._program_with()
         for name, tensor in program.tensors.items():
             if isinstance(tensor, torch.nn.Parameter):
                 self._parameters[name] = tensor
@@ -101,6 +101,10 @@ class GraphModel(Model):
         wanted = [(tensor.name, tensor.shape, tensor.dtype) for tensor in self.graph.input_list]
         self.__dict__.update(_program=program, _compiled=run, _wanted_inputs=wanted)
         return run
+
+    def _program_with(self, mark: Callable[..., Any] | None = None) -> Program:
+        """The code of the graph; with `mark`, the same calls with one of it after each, as a profile runs them."""
+        return Program(Rewritten(self.graph, _FINDERS), self, self._loose_inputs, mark)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """What the graph says for inputs of its own shapes, else what a run without memory gives."""

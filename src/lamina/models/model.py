@@ -15,6 +15,7 @@ from lamina.engine.layer import Layer
 from lamina.engine.torch_module import as_layer
 from lamina.engine.tracking import Container
 from lamina.errors import ArgumentError, GraphError, LaminaError, NotBuiltError, unknown_name
+from lamina.inspection.drawing import notebook_html
 from lamina.inspection.summary import summary
 from lamina.registry import LAYERS
 from lamina.saving.archive import save_model
@@ -322,6 +323,10 @@ class Model(Trainer, Layer):
             layer_range=layer_range,
             **options,
         )
+
+    def _repr_html_(self) -> str:
+        """The model as a notebook shows it."""
+        return notebook_html(self)
 
 
 def _spec(leaf: Any) -> Any:

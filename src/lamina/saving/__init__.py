@@ -1,5 +1,6 @@
 """Files: written whole or not at all, and read without running anything in them."""
 
+from lamina.atomic import atomic_path as atomic_path
 from lamina.custom_objects import CustomObjectScope as CustomObjectScope
 from lamina.custom_objects import custom_object_scope as custom_object_scope
 from lamina.custom_objects import get_custom_objects as get_custom_objects
@@ -8,7 +9,6 @@ from lamina.custom_objects import get_registered_object as get_registered_object
 from lamina.custom_objects import register_keras_serializable as register_keras_serializable
 from lamina.custom_objects import register_serializable as register_serializable
 from lamina.saving.archive import save_model as save_model
-from lamina.saving.atomic import atomic_path as atomic_path
 from lamina.saving.inspecting import Inspection as Inspection
 from lamina.saving.inspecting import inspect_model as inspect_model
 from lamina.saving.loading import load_model as load_model

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError, LaminaError, LoadError
-from lamina.saving.atomic import atomic_path
 from lamina.saving.json_text import parse_json
 from lamina.saving.objects import check_depth, complete_registries, serialize_keras_object
 from lamina.saving.weights_h5 import weights_bytes

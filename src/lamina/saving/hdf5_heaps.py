@@ -31,9 +31,9 @@ def refuse_broken_heaps(source: str | os.PathLike[str] | bytes, length_size: int
     place = broken_heap(source, length_size)
     if place is not None:
         raise LoadError(
-            f"{name} has a damaged heap of texts.",
-            expected="objects one after the other",
-            received=f"one without an end, in the heap at byte {place:,}",
+            f"{name} does not have at byte {place} what belongs there.",
+            expected="a heap of texts whose sizes add up",
+            received="an object that takes no room, or more than there is",
             fix="do not load this file",
         )
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError, LoadError, NotBuiltError
-from lamina.saving.atomic import atomic_path
 from lamina.saving.npz import read_npz
 from lamina.saving.pt_files import refuse_unsafe
 from lamina.saving.report import Assignment, Plan, as_tensor

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError, LoadError
 from lamina.saving import tensors
 from lamina.saving.archive import read_archive
-from lamina.saving.atomic import atomic_path
 from lamina.saving.hdf5 import Hdf5File, open_hdf5
 from lamina.saving.objects import complete_registries
 from lamina.saving.report import Plan, WeightsReport, carry_out
@@ -28,7 +28,8 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
 
     Args:
         module: a built model, or any torch module.
-        filepath: ends in `.weights.h5` for Keras 3's layout; in `.safetensors`, `.npz`, `.pt` or `.pth` for tensors
+        filepath: ends in `.weights.h5` for Keras 3's layout, to which the state of the optimizer belongs, though
+            `load_weights` leaves it alone here; in `.safetensors`, `.npz`, `.pt` or `.pth` for tensors
             under the names of `state_dict`.
         overwrite: whether a file that is there may be replaced.
 
@@ -54,7 +55,7 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
         raise ArgumentError(f"{path} is there already.", received="overwrite=False", fix="pass overwrite=True")
     if format_of(path) == KERAS:
         complete_registries()
-        data = weights_bytes(module)
+        data = weights_bytes(module, with_optimizer=True)
         with atomic_path(path) as part:
             part.write_bytes(data)
     else:

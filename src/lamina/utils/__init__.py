@@ -1,6 +1,7 @@
 """Helpers for users; the library itself imports nothing from here."""
 
 from lamina.datasets.store import get_file as get_file
+from lamina.inspection import plot_model as plot_model
 from lamina.naming import reset_names as clear_session
 from lamina.seeds import set_random_seed as set_random_seed
 from lamina.training.batches import pack_x_y_sample_weight as pack_x_y_sample_weight
@@ -15,6 +16,7 @@ __all__ = [
     "get_file",
     "normalize",
     "pack_x_y_sample_weight",
+    "plot_model",
     "set_random_seed",
     "to_categorical",
     "unpack_x_y_sample_weight",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lamina.atomic import atomic_path
 from lamina.errors import NotBuiltError
-from lamina.saving.atomic import atomic_path
 from lamina.saving.legacy.layouts import Origin
 from lamina.saving.legacy.old_architecture import old_entry
 from lamina.saving.legacy.old_training import optimizer_arrays, training_config
