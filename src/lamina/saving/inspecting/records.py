@@ -134,6 +134,8 @@ class Inspection:
         kind = "damage"
         if isinstance(error, LaminaError):
             text = error.what + (f" ({error.received})" if error.received else "")
+        text = text.replace(self.path, "the file")
+        if isinstance(error, LaminaError):
             kind = next((kind for words, kind in _KINDS if any(word in text for word in words)), "damage")
         self.add(where, kind, text.splitlines()[0], grave=kind != "damage")
 
@@ -171,11 +173,11 @@ _KINDS = (
             "unfolds to",
             "compressed",
             "two tensors",
-            "damaged heap",
+            "takes no room",
         ),
         "size",
     ),
-    (("name", "no file", "leads out"), "path"),
+    (("whose name", "no file", "leads out"), "path"),
     (("filter",), "foreign code"),
 )
 
