@@ -35,6 +35,7 @@ HEAVY = tuple(
 # File -> what it may use although files and users' strings must never become code.
 MAY_RUN_CODE = {
     "engine/codegen.py": {"compile", "exec"},  # the forward that it generated itself
+    "saving/lambda_source.py": {"compile"},  # of the user's own text, to compare it with the code in memory
     "saving/legacy/yaml_text.py": {"yaml"},  # safe_load alone
     "training/workers.py": {"pickle"},  # by name, to catch PicklingError
 }

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lamina.errors import LoadError
 from lamina.saving.inspecting.known_names import harm, is_foreign, is_known
 from lamina.saving.inspecting.records import Inspection, LayerRecord, shown
+from lamina.saving.lambda_source import function_from
 
 MAX_SIZE = 2**31
 """A number of units, say, that no layer has."""
@@ -104,6 +106,8 @@ def _object(value: dict[str, Any], path: str, found: Inspection) -> None:
         _lambda(value.get("config"), path, found)
     elif name in _OPERATIONS:
         _operation(value.get("config"), path, found)
+    if isinstance(value.get("source"), str):
+        _text(value["source"], path, found)
     called = [name.rpartition(">")[2]]
     if name == "function":
         called = [str(value.get("config")), str(value.get("registered_name"))][
@@ -149,6 +153,16 @@ def _lambda(config: Any, path: str, found: Inspection) -> None:
             found.add(path, "foreign code", f"a Lambda layer around {shown(danger, 80)}")
     elif not isinstance(function, dict):
         found.add(path, "foreign code", "a Lambda layer without a function", grave=False)
+
+
+def _text(text: str, path: str, found: Inspection) -> None:
+    """Note a function that stands as text."""
+    try:
+        function_from(text)
+    except LoadError as error:
+        found.add(path, "foreign code", f"a function as text that does more than compute: {error.received}")
+    else:
+        found.add(path, "foreign code", f"a function as text: {text}", grave=False)
 
 
 def _operation(config: Any, path: str, found: Inspection) -> None:
