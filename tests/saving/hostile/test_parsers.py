@@ -122,9 +122,7 @@ def test_any_heap_is_walked_to_an_end(objects):
     assert broken_heap(b"GCOL\x01\0\0\0" + struct.pack("<Q", len(body) + 16) + body, 8) in (None, 0)
 
 
-WORDS = (
-    "lambda x : ( ) [ ] , . + ** * - 1 9 'a' x relu sum torch __class__ open eval if else for in == = load".split()
-)
+WORDS = "lambda x : ( ) [ ] , . + ** * - 1 9 'a' x relu sum torch __class__ open eval if else for in == = load".split()
 
 
 @COUNT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from lamina.errors import LoadError
 from lamina.saving import inspect_model, load_weights, save_weights
 from lamina.saving.npz import read_npz
 from lamina.saving.pickle_reading import read_pickle
+from lamina.saving.safetensors_header import read_header
 
 
 def module() -> torch.nn.Module:
@@ -95,6 +97,11 @@ def test_what_a_pickle_calls_is_named_and_not_called(function, arguments, old, t
     assert not (tmp_path / "canary").exists()
 
 
+def test_a_name_that_a_pickle_only_mentions_is_refused(tmp_path):
+    raw_pt(tmp_path / "w.pt", b"\x80\x02}X\x06\x00\x00\x00weightcos\nsystem\ns.")
+    assert refused(tmp_path / "w.pt", "calls for code", "foreign code").received == "os.system"
+
+
 def test_a_call_of_what_a_pickle_has_computed_is_refused(tmp_path):
     raw_pt(tmp_path / "w.pt", b"\x80\x02}X\x06\x00\x00\x00weightK\x05)Rs.")
     refused(tmp_path / "w.pt", "calls something that it has computed")
@@ -115,7 +122,7 @@ def test_a_call_of_what_a_pickle_has_computed_is_refused(tmp_path):
 )
 def test_a_tensor_beyond_its_storage_is_refused(pickled, tmp_path):
     raw_pt(tmp_path / "w.pt", pickled, {"0": bytes(24)})
-    refused(tmp_path / "w.pt", "claims more|cannot be")
+    refused(tmp_path / "w.pt", "claims more|a tensor that cannot be")
 
 
 def test_an_old_file_that_announces_more_than_it_holds_is_refused(tmp_path):
@@ -214,7 +221,10 @@ HEADERS = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_a_header_that_is_not_sound_is_refused(kind, tmp_path):
     header, data, length = HEADERS[kind]
-    refused(raw_safetensors(tmp_path / "w.safetensors", header, data, length), "cannot be read as .safetensors")
+    path = raw_safetensors(tmp_path / "w.safetensors", header, data, length)
+    refused(path, "cannot be read as .safetensors")
+    with contextlib.suppress(LoadError):  # the file's own reader would refuse it too; here it is known before
+        assert read_header(path).problems
 
 
 def test_a_sound_file_written_by_hand_is_read(tmp_path):

@@ -173,7 +173,8 @@ def _zip(path: Path, found: Inspection) -> None:
     with open_zip(path, strict=False) as members:
         names = list(members)
         if any(name.rpartition("/")[2] == "data.pkl" for name in names):
-            describe_pt(path, found)
+            found.format = "torch file"
+            _tried(found, "the pickle", lambda: describe_pt(path, found))
             return
         for problem in members.problems:
             found.note("the archive", problem)
