@@ -28,8 +28,8 @@ PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regul
 
 # Imported at first use, inside the function that needs them.
 HEAVY = tuple(
-    "IPython PIL fontTools grandalf h5py keras matplotlib pandas pooch rich tensorboard torch.utils.tensorboard "
-    "yaml".split()
+    "IPython PIL fontTools grandalf h5py keras matplotlib onnx onnxruntime onnxscript pandas pooch rich tensorboard "
+    "torch.utils.tensorboard yaml".split()
 )
 
 # File -> what it may use although files and users' strings must never become code.

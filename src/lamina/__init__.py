@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         optimizers,
         regularizers,
         saving,
+        training,
         utils,
     )
     from lamina.callbacks import plot_history
@@ -67,6 +68,7 @@ _PACKAGES = (
     "optimizers",
     "regularizers",
     "saving",
+    "training",
     "utils",
 )
 _OBJECTS = {

@@ -44,18 +44,28 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield part
         if stat.S_IMODE(part.stat().st_mode) != mode:  # safetensors makes its files unreadable for others
             part.chmod(mode)
-        with open(part, "rb+") as written:  # Windows syncs only what could be written to
-            os.fsync(written.fileno())
+        sync(part)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+    sync(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself durable, where folders can be synced; the file is whole either way."""
+def sync(path: str | os.PathLike[str]) -> None:
+    """Have a file's content on the disk, or the names in a folder, where folders can be synced.
+
+    Args:
+        path: the file or folder.
+
+    Raises:
+        OSError: the file cannot be written; a folder is whole either way.
+    """
+    if not os.path.isdir(path):
+        with open(path, "rb+") as written:  # Windows syncs only what could be written to
+            os.fsync(written.fileno())
+        return
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -8,6 +8,7 @@ exception that Python programmers expect, so `except ValueError` keeps working.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -102,8 +103,45 @@ class NonFiniteError(LaminaError, ArithmeticError):
     """A value became NaN or infinite."""
 
 
+class ExportError(LaminaError, ValueError):
+    """A model cannot be written in the form that is asked for."""
+
+
 class LoadError(LaminaError, ValueError):
     """A file cannot be read as what it claims to be, or must not be."""
+
+
+class WriteError(LaminaError, OSError):
+    """A file cannot be written; what was there before is untouched."""
+
+
+def write_error(path: object, error: OSError, fix: str | None = None) -> WriteError:
+    """The error for a file that the system did not let us write.
+
+    Args:
+        path: the file.
+        error: what the system said.
+        fix: one thing that the reader can do, if it is not the usual one.
+
+    Returns:
+        The error, with the system's number in `errno`.
+
+    Example:
+        >>> print(write_error("a.state", OSError(28, "No space left on device")))
+        a.state cannot be written.
+          received: No space left on device
+          fix:      free some space on the disk, or write to another one
+    """
+    if isinstance(error, WriteError):
+        return error
+    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    usual = "free some space on the disk, or write to another one" if full else "check the folder and its permissions"
+    place = f": {error.filename}" if error.filename is not None and str(error.filename) != str(path) else ""
+    made = WriteError(
+        f"{path} cannot be written.", received=(error.strerror or str(error)) + place, fix=usual if fix is None else fix
+    )
+    made.errno = error.errno
+    return made
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

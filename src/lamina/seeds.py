@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,36 @@ def set_random_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def random_states() -> dict[str, Any]:
+    """Where Python's, NumPy's and torch's global random generators stand, those of all CUDA devices in use included.
+
+    Example:
+        >>> states = random_states(); a = torch.rand(2); set_random_states(states); bool((a == torch.rand(2)).all())
+        True
+    """
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(legacy=True),
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Put the generators where `random_states` found them.
+
+    Args:
+        states: what it gave; states of more CUDA devices than there are now are left out.
+    """
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        for device, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
+            torch.cuda.set_rng_state(state, device)
 
 
 class SeedGenerator:
@@ -58,6 +90,18 @@ class SeedGenerator:
                 self.seed = int(torch.randint(2**31, (), device="cpu"))
             self._generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self._generators[device]
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the numbers stand, for `set_state`."""
+        return self.__getstate__()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` gave.
+
+        Args:
+            state: of this generator, or of one like it in an earlier process.
+        """
+        self.__setstate__(dict(state))
 
     def __getstate__(self) -> dict[str, object]:
         states = {str(device): g.get_state() for device, g in self._generators.items()}

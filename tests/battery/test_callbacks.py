@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import lamina.callbacks
-from lamina.callbacks.backup import plain
 from lamina.callbacks.base import HOOKS, Callback, CallbackList, History
 from lamina.callbacks.lazy_logs import LazyLogs
 from lamina.registry import CALLBACKS, snake_case
+from lamina.saving.states import plain
 
 # How to make one of each; a callback that is registered and not named here is made without arguments.
 ARGUMENTS = {

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from lamina.callbacks.base import CallbackList
 from lamina.callbacks.checkpoint import BatchCounter, ModelCheckpoint, checked_frequency
@@ -121,3 +122,113 @@ def test_a_model_whose_files_cannot_be_written_is_refused_before_an_epoch_is_spe
     checkpoint.set_model(object())
     with pytest.raises(ArgumentError, match=r"cannot save whole models(.|\n)*save_weights_only=True"):
         checkpoint.on_train_begin()
+
+
+# ---------------------------------------------------------------------- keep_last
+class Writes(torch.nn.Module):
+    """A model whose files hold nothing, and which notes what stood in the folder when each was written."""
+
+    metrics = ()
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.seen = folder, []
+
+    def save_weights(self, path):
+        Path(path).write_text("")
+        self.seen.append(names(self.folder))
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def kept(tmp_path, values, name="val_loss", **options):
+    model = Writes(tmp_path)
+    callback = ModelCheckpoint(tmp_path / "{epoch}.pt", save_weights_only=True, **options)
+    train(callback, CallbackModel(model), values, name)
+    return names(tmp_path), model
+
+
+def CallbackModel(model):
+    model.saved = []
+    return model
+
+
+def test_the_last_files_stay(tmp_path):
+    found, _ = kept(tmp_path, [1, 2, 3, 4, 5], name="accuracy", keep_last=2)
+    assert found == ["4.pt", "5.pt"]
+
+
+def test_the_best_stays_besides(tmp_path):
+    assert kept(tmp_path, [5, 1, 3, 4, 5], keep_last=2)[0] == ["2.pt", "4.pt", "5.pt"]
+
+
+def test_a_better_one_takes_the_place_of_the_best(tmp_path):
+    assert kept(tmp_path, [2, 5, 4, 1, 5, 6], keep_last=1)[0] == ["4.pt", "6.pt"]
+
+
+def test_a_score_is_best_where_it_is_greatest(tmp_path):
+    found, _ = kept(tmp_path, [0.1, 0.9, 0.2, 0.3], "val_accuracy", keep_last=1, monitor="val_accuracy")
+    assert found == ["2.pt", "4.pt"]
+
+
+def test_of_the_best_ones_the_last_stay(tmp_path):
+    assert kept(tmp_path, [5, 4, 6, 3, 7, 2], keep_last=2, save_best_only=True)[0] == ["4.pt", "6.pt"]
+
+
+def test_without_a_number_all_stay(tmp_path):
+    assert len(kept(tmp_path, [5, 4, 6, 3])[0]) == 4
+
+
+def test_an_older_file_is_removed_behind_the_new_one(tmp_path):
+    _, model = kept(tmp_path, [1, 2, 3, 4], name="accuracy", keep_last=1)
+    assert model.seen == [["1.pt"], ["1.pt", "2.pt"], ["2.pt", "3.pt"], ["3.pt", "4.pt"]]
+
+
+def test_a_file_that_could_not_be_written_removes_none(tmp_path):
+    callback = ModelCheckpoint(tmp_path / "{epoch}.pt", "loss", save_weights_only=True, keep_last=1)
+    model = Writes(tmp_path)
+    callbacks = CallbackList(callback, model=model)
+    callbacks.on_epoch_end(0, {"loss": 2.0})
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    model.save_weights = full
+    with pytest.raises(OSError, match="No space left"):
+        callbacks.on_epoch_end(1, {"loss": 1.0})
+    assert names(tmp_path) == ["1.pt"]
+
+
+def test_a_path_without_blanks_is_one_file(tmp_path):
+    model = Writes(tmp_path)
+    callback = ModelCheckpoint(tmp_path / "w.pt", save_weights_only=True, keep_last=2)
+    train(callback, CallbackModel(model), [3, 2, 1])
+    assert names(tmp_path) == ["w.pt"]
+
+
+def test_what_the_user_removed_is_no_error(tmp_path):
+    callback = ModelCheckpoint(tmp_path / "{epoch}.pt", "loss", save_weights_only=True, keep_last=1)
+    callbacks = CallbackList(callback, model=Writes(tmp_path))
+    callbacks.on_epoch_end(0, {"loss": 1.0})
+    (tmp_path / "1.pt").unlink()
+    callbacks.on_epoch_end(1, {"loss": 0.5})
+    assert names(tmp_path) == ["2.pt"]
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "all"])
+def test_a_number_of_files_is_a_positive_integer(value):
+    with pytest.raises(ArgumentError, match="cannot keep so many files"):
+        ModelCheckpoint("m.keras", keep_last=value)
+
+
+def test_batches_are_counted_on_from_the_state(model):
+    """Also over the end of an epoch: the fourth batch is the first of the second epoch."""
+    first, second = (ModelCheckpoint("{batch}.keras", save_freq=4) for _ in range(2))
+    for batch in range(3):
+        first.on_train_batch_end(batch, {})
+    second.set_model(model)
+    second.set_state(first.get_state())
+    second.on_train_batch_end(0, {})
+    assert model.saved == [("model", "1.keras")]

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+import lamina
 from lamina.commands.target import load_target
 from lamina.errors import ArgumentError, LoadError
 
@@ -164,8 +165,17 @@ def test_a_module_that_needs_another_one_says_which(folder):
     assert message("needing:model") == "Module 'needing' needs 'no_such_thing_here', which is not installed"
 
 
-def test_files_of_models_wait_for_whole_models_to_be_read(folder):
-    write(folder, "model.keras", "")
-    with pytest.raises(LoadError, match="'model.keras' cannot be looked at: whole models are not read from files yet"):
-        load_target("model.keras")
-    assert "'model.keras' is no Python script" in message("model.keras:model")
+def test_saved_models_are_read_from_their_files(tmp_path):
+    model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        assert load_target(str(tmp_path / name)).count_params() == 8
+    write(tmp_path, "model.json", model.to_json())
+    assert load_target(str(tmp_path / "model.json")).count_params() == 8
+    write(tmp_path, "bad.keras", "")
+    with pytest.raises(LoadError, match="cannot be read as a .keras file"):
+        load_target(str(tmp_path / "bad.keras"))
+    write(tmp_path, "weights.pt", "")
+    with pytest.raises(LoadError, match="holds no model that can be looked at"):
+        load_target(str(tmp_path / "weights.pt"))
+    assert "is no Python script" in message(f"{tmp_path / 'model.keras'}:model")

@@ -112,7 +112,7 @@ EQUATIONS = [
     ("abc,cd->abd", (None, 5), "d", (2, 4, 6)), ("abc,cde->abde", (None, 2, 5), "de", (2, 4, 6)),
     ("abc,cde->abde", (None, 2, 5), "e", (2, 4, 6)), ("abc,bd->acd", (None, 3), None, (2, 4, 6)),
     ("...x,xy->...y", 5, "y", (2, 4, 6)), ("...bc,cd->...bd", (None, 5), "d", (2, 3, 4, 6)),
-    ("ab...,bc->ac...", 5, "c", (2, 4, 6)), ("abcd,bde->abce", (None, None, 5), "be", (2, 3, 4, 6)),
+    ("ab...,bc->ac...", 5, "c", (2, 4, 6)), ("abcd,bde->abce", (3, None, 5), "be", (2, 3, 4, 6)),
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import torch
 
 import lamina
 from lamina import layers
-from lamina.errors import ArgumentError, LoadError, NotBuiltError, WeightsError
+from lamina.errors import ArgumentError, LoadError, NotBuiltError, WeightsError, WriteError
 from lamina.saving import load_weights, save_weights
 
 SUFFIXES = [".safetensors", ".npz", ".pt", ".pth"]
@@ -189,7 +189,7 @@ def test_a_file_may_be_replaced_unless_that_is_refused(suffix, tmp_path):
 @pytest.mark.parametrize(
     ("action", "name"),
     [(action, name) for action in (save_weights, load_weights) for name in ("w", "w.PT", ".pt", ".npz", "")]
-    + [(save_weights, "w.h5"), (save_weights, "w.keras"), (save_weights, ".weights.h5")],
+    + [(save_weights, "w.keras")],
 )
 def test_a_name_that_says_no_format_is_refused(action, name, tmp_path):
     with pytest.raises(ArgumentError, match="The name of a file of weights says its format"):
@@ -220,7 +220,9 @@ def test_a_disk_that_is_full_leaves_the_old_file(suffix, function, error, tmp_pa
         raise error
 
     monkeypatch.setattr(function, fail)
-    with pytest.raises(OSError, match=r"No space left|cannot be written: \[enforce fail\] unexpected pos$"):
+    with pytest.raises(
+        WriteError, match=r"(?s)w\.\w+ cannot be written.*(No space left|\[enforce fail\] unexpected pos\n).*free"
+    ):
         save_weights(network(), path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
 

@@ -17,3 +17,13 @@ def announce(message: str) -> None:
     """
     sys.stdout.write(message + "\n")
     sys.stdout.flush()
+
+
+def warn(message: str) -> None:
+    """Write one line to standard error: something that the user should know, and that is no error.
+
+    Args:
+        message: the line.
+    """
+    sys.stderr.write(f"lamina: {message}\n")
+    sys.stderr.flush()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import string
 from typing import Any
 
@@ -27,10 +29,12 @@ class ModelCheckpoint(MonitorCallback):
         mode: `"min"`, `"max"`, or `"auto"`, which goes by the metric.
         save_freq: `"epoch"`, or after how many batches to save.
         initial_value_threshold: a value to beat at first, for `save_best_only`.
+        keep_last: how many files stay, the newest, if the path gives each a name of its own; `None` for all. The best
+            stays besides, where it is known which that is. A file is removed once the next one is safely on the disk.
 
     Raises:
-        ArgumentError: `mode` or `save_freq` is none of these; or, once training begins, the logs lack a name, or
-            `filepath` is a folder.
+        ArgumentError: `mode`, `save_freq` or `keep_last` is none of these; or, once training begins, the logs lack a
+            name, or `filepath` is a folder.
 
     Example:
         >>> checkpoint = ModelCheckpoint("best-{epoch:02d}.keras", monitor="val_auc", save_best_only=True)
@@ -48,6 +52,7 @@ class ModelCheckpoint(MonitorCallback):
         mode: str = "auto",
         save_freq: str | int = "epoch",
         initial_value_threshold: float | None = None,
+        keep_last: int | None = None,
     ) -> None:
         super().__init__(monitor, mode, best=initial_value_threshold)
         self.filepath = os.fspath(filepath)
@@ -56,7 +61,11 @@ class ModelCheckpoint(MonitorCallback):
         self.save_weights_only = save_weights_only
         self.save_freq = checked_frequency(save_freq)
         self.initial_value_threshold = initial_value_threshold
+        self.keep_last = _checked_number(keep_last)
         self._placeholders = _placeholders(self.filepath)
+        self._kept: list[str] = []  # the files that count, the oldest first
+        self._best_path: str | None = None
+        self._best_kept: float | None = None  # the best value among the files, where not only the best are written
         self._epoch = 0
         self._batches = BatchCounter(self.save_freq)
 
@@ -76,6 +85,7 @@ class ModelCheckpoint(MonitorCallback):
         Raises:
             ArgumentError: it cannot.
         """
+        self._kept, self._best_path, self._best_kept = [], None, None
         if not self.save_weights_only and self.model is not None and not hasattr(self.model, "save"):
             raise ArgumentError(
                 "ModelCheckpoint cannot save whole models: lamina does not write their files yet.",
@@ -141,6 +151,23 @@ class ModelCheckpoint(MonitorCallback):
             self.model.save(path)
         if self.verbose:
             announce(f"Epoch {epoch + 1}: saved to {path}.")
+        if self.keep_last is not None:
+            self._remove_older(path, self.keep_last, logs)
+
+    def _remove_older(self, path: str, count: int, logs: Logs | None) -> None:
+        """Keep so many files, and the best; this one is written, and durable."""
+        value: Any = (logs or {}).get(self.monitor)
+        if self.save_best_only or (value is not None and self.improves(float(value), self._best_kept)):
+            self._best_path = path
+            self._best_kept = None if value is None else float(value)
+        self._kept = [other for other in self._kept if other != path] + [path]
+        for old in self._kept[:-count]:
+            if old != self._best_path:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(old)
+        newest = self._kept[-count:]
+        best = self._best_path
+        self._kept = newest if best is None or best in newest else [best, *newest]
 
     def _is_worth_saving(self, epoch: int, logs: Logs | None) -> bool:
         """Whether the value is the best so far, where that is asked."""
@@ -160,12 +187,30 @@ class ModelCheckpoint(MonitorCallback):
         return True
 
     def get_state(self) -> dict[str, Any]:
-        """The best value so far."""
-        return {"best": self.best}
+        """The best value so far, the files that are kept, and the batches since the last one."""
+        kept = {"kept": self._kept, "best_path": self._best_path, "best_kept": self._best_kept}
+        return {"best": self.best, **kept, "batches": self._batches.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on comparing with the best value of the interrupted run."""
         self.best = state["best"]
+        self._kept, self._best_path = list(state["kept"]), state["best_path"]
+        self._best_kept = state["best_kept"]
+        self._batches.set_state(state["batches"])
+        for unfinished in self._unfinished():  # of the process that was killed while it wrote
+            with contextlib.suppress(OSError):
+                os.remove(unfinished)
+
+    def _unfinished(self) -> list[str]:
+        """Files beside those of this object that were being written under their temporary names."""
+        folder, name = os.path.split(self.filepath)
+        if "{" in folder or not os.path.isdir(folder or "."):
+            return []
+        parts = [
+            f"{re.escape(text)}{'' if field is None else '.+'}" for text, field, _, _ in string.Formatter().parse(name)
+        ]
+        pattern = re.compile(rf"\.{''.join(parts)}\.[0-9a-f]{{8}}\.part")
+        return [os.path.join(folder, found) for found in os.listdir(folder or ".") if pattern.fullmatch(found)]
 
 
 class BatchCounter:
@@ -194,6 +239,14 @@ class BatchCounter:
         self._since = 0
         return True
 
+    def get_state(self) -> list[int]:
+        """Where the counting stands."""
+        return [self._since, self._last]
+
+    def set_state(self, state: list[int]) -> None:
+        """Go on counting from what `get_state` gave."""
+        self._since, self._last = state
+
 
 def checked_frequency(save_freq: Any) -> str | int:
     """`save_freq` as `"epoch"` or a positive integer.
@@ -214,6 +267,18 @@ def checked_frequency(save_freq: Any) -> str | int:
         expected="save_freq='epoch', or a number of batches",
         received=f"save_freq={save_freq!r}",
         fix="save_freq='epoch'",
+    )
+
+
+def _checked_number(keep_last: Any) -> int | None:
+    """`keep_last` as `None` or a positive integer."""
+    if keep_last is None or (isinstance(keep_last, int) and not isinstance(keep_last, bool) and keep_last > 0):
+        return keep_last
+    raise ArgumentError(
+        "ModelCheckpoint cannot keep so many files.",
+        expected="keep_last=None, or a positive integer",
+        received=f"keep_last={keep_last!r}",
+        fix="keep_last=3",
     )
 
 

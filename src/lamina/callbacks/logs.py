@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
+from lamina.callbacks.announcing import warn
 from lamina.callbacks.base import HOOKS, Callback, Logs
-from lamina.errors import ArgumentError, nearest
+from lamina.errors import ArgumentError, nearest, write_error
 from lamina.registry import CALLBACKS
 
 
 @CALLBACKS.register("csv_logger")
 class CSVLogger(Callback):
     """Writes one row for each epoch into a CSV file: the epoch, from 0, and its values in the order of their names.
+
+    A row is written at once and whole. A run that is resumed goes on below the rows of the epochs behind it.
 
     The first epoch decides the columns. If it has no validation, each column gets a second one `val_...`, for later
     epochs that may have it; a value that an epoch lacks is `NA`.
@@ -25,6 +30,9 @@ class CSVLogger(Callback):
         filename: the file.
         separator: what stands between two values.
         append: whether rows are added to a file that exists, rather than the file being written anew.
+
+    Raises:
+        WriteError: in training, the file cannot be written; it holds whole rows then.
 
     Example:
         >>> import pathlib, tempfile
@@ -43,7 +51,7 @@ class CSVLogger(Callback):
         self.separator = separator
         self.append = append
         self.keys: list[str] | None = None
-        self._file: TextIO | None = None
+        self._file: io.FileIO | None = None
         self._goes_on = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -76,24 +84,58 @@ class CSVLogger(Callback):
     def _open(self) -> None:
         """Open the file and write the names of the columns, unless it goes on with rows that are there."""
         has_rows = self._goes_on and os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
-        mode = "a" if self._goes_on else "w"
-        self._file = open(self.filename, mode, newline="", encoding="utf-8")  # noqa: SIM115 (open for the whole of fit)
+        try:
+            self._file = open(self.filename, "ab" if self._goes_on else "wb", buffering=0)  # noqa: SIM115 (for all of fit)
+        except OSError as error:
+            raise write_error(self.filename, error) from error
         if not has_rows:
             self._write(["epoch", *(self.keys or ())])
+        elif not _ends_a_line(self.filename):
+            self._write_bytes(b"\n")
 
     def _write(self, row: Iterable[Any]) -> None:
-        if self._file is not None:
-            csv.writer(self._file, delimiter=self.separator, lineterminator="\n").writerow(row)
-            self._file.flush()
+        text = io.StringIO(newline="")
+        csv.writer(text, delimiter=self.separator, lineterminator="\n").writerow(row)
+        self._write_bytes(text.getvalue().encode())
+
+    def _write_bytes(self, line: bytes) -> None:
+        """Write a whole line, or none of it."""
+        if self._file is None:
+            return
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
+            raise write_error(self.filename, error) from error
 
     def get_state(self) -> dict[str, Any]:
-        """The columns."""
-        return {"keys": self.keys}
+        """The columns, and how long the file is."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+        counts = (self.keys is not None or self._goes_on) and os.path.exists(self.filename)
+        return {"keys": self.keys, "bytes": os.path.getsize(self.filename) if counts else None}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on below the rows of the interrupted run."""
+        """Go on below the rows that were there then; those of epochs that are trained again, and half a row, go."""
         self.keys = state["keys"]
-        self._goes_on = self._goes_on or self.keys is not None
+        if state["bytes"] is None:
+            return
+        self._goes_on = True
+        present = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
+        if present > state["bytes"]:
+            os.truncate(self.filename, state["bytes"])
+        elif present < state["bytes"]:
+            warn(f"{self.filename} is shorter than it was when the run was interrupted; rows of it are lost.")
+
+
+def _ends_a_line(filename: str) -> bool:
+    with open(filename, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _cell(value: Any) -> Any:

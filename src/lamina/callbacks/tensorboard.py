@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import time
 import warnings
@@ -172,12 +173,29 @@ class TensorBoard(Callback):
                 self.writer("train").add_histogram(name.replace(".", "/"), weight.detach(), epoch)
 
     def get_state(self) -> dict[str, Any]:
-        """How many batches have been trained."""
-        return {"train_batches": self._train_batches}
+        """How many batches have been trained, and how long the files are."""
+        for writer in self._writers.values():
+            writer.flush()
+        return {
+            "train_batches": self._train_batches,
+            "files": {name: os.path.getsize(path) for name, path in self._files()},
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on counting batches."""
+        """Go on counting batches; what files hold of batches that are trained again is cut off."""
         self._train_batches = state["train_batches"]
+        for name, path in self._files():
+            if os.path.getsize(path) > state["files"].get(name, math.inf):
+                os.truncate(path, state["files"][name])
+
+    def _files(self) -> list[tuple[str, str]]:
+        """The event files by their names in the folder."""
+        found = []
+        for part in ("train", "validation"):
+            folder = os.path.join(self.log_dir, part)
+            names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+            found += [(f"{part}/{name}", os.path.join(folder, name)) for name in names if "tfevents" in name]
+        return found
 
 
 def _refuse(**arguments: Any) -> None:

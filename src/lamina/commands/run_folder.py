@@ -12,8 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from lamina.atomic import atomic_path, sync
 from lamina.callbacks.curves import plot_history
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, LoadError, write_error
+
+_ARGUMENTS = "arguments.json"
 
 
 class RunFolder:
@@ -76,6 +79,9 @@ class RunFolder:
             if history.epoch:
                 plot_history(history, part / "curves.png")
             self.names = sorted(file.name for file in part.iterdir())
+            for file in part.iterdir():
+                sync(file)
+            sync(part)
             number = 0
             while not _is_free(final):  # taken since the training began
                 number += 1
@@ -83,6 +89,7 @@ class RunFolder:
             if os.name == "nt" and final.exists():  # where nothing can be moved onto a folder, even an empty one
                 final.rmdir()
             os.replace(part, final)
+            sync(final.parent)
             self.path = Path(f"{self.path}-{number}") if number else self.path
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
@@ -90,6 +97,59 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
             raise
+
+
+def keep_arguments(folder: Path, arguments: dict[str, Any]) -> None:
+    """Note how a run that can be resumed was begun, or see that it goes on in the same way.
+
+    Args:
+        folder: that of the run; it is made if need be.
+        arguments: those of the command, in what JSON has.
+
+    Raises:
+        LoadError: it was begun with other arguments.
+        WriteError: nothing can be written there.
+    """
+    if same_arguments(folder, arguments):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / _ARGUMENTS) as part:
+            _write_json(part, arguments)
+    except OSError as error:
+        raise write_error(folder, error, fix="choose another --resume") from error
+
+
+def same_arguments(folder: Path, arguments: dict[str, Any]) -> bool:
+    """Whether a run was begun in a folder with these arguments; without a run, no.
+
+    Args:
+        folder: that of the run.
+        arguments: those of the command.
+
+    Raises:
+        LoadError: it was begun with other arguments.
+    """
+    try:
+        before = json.loads((folder / _ARGUMENTS).read_text(encoding="utf-8"))
+        differ = [name for name in {**before, **arguments} if before.get(name) != arguments.get(name)]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, TypeError) as error:
+        raise LoadError(
+            f"'{folder}' holds no run that can be resumed",
+            expected=f"the {_ARGUMENTS} that lamina train wrote there",
+            received=str(error).splitlines()[0],
+            fix="choose another --resume",
+        ) from error
+    if differ:
+        raise LoadError(
+            f"The run in '{folder}' was begun with other arguments",
+            expected=", ".join(f"--{name.replace('_', '-')} {before.get(name)}" for name in differ),
+            received=", ".join(f"--{name.replace('_', '-')} {arguments.get(name)}" for name in differ),
+            fix="start the same command, or choose another --resume",
+        )
+    return True
 
 
 def _is_free(path: Path) -> bool:

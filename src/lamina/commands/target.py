@@ -17,8 +17,15 @@ from typing import Any
 import torch
 
 from lamina.errors import ArgumentError, LoadError, nearest
+from lamina.saving import load_model, model_from_json, model_from_yaml
 
-FORMS = "FILE.py:NAME or package.module:NAME, where NAME is a model, or a class or function that makes one"
+FORMS = (
+    "a saved model (.keras, .h5, .json, .yaml), or FILE.py:NAME or package.module:NAME, where NAME is a model, or a "
+    "class or function that makes one"
+)
+
+
+_SUFFIXES = (".keras", ".h5", ".hdf5", ".json", ".yaml", ".yml", ".safetensors", ".pt", ".pth")
 
 
 def load_target(text: str) -> Any:
@@ -28,15 +35,15 @@ def load_target(text: str) -> Any:
     from. This is for a user's own words on the command line: nothing that is read from a file may come here.
 
     Args:
-        text: `path/to/script.py:NAME` or `package.module:NAME`. `NAME` may have dots in it; a class or function that
-            needs no arguments is called.
+        text: a saved model's path, `path/to/script.py:NAME` or `package.module:NAME`. `NAME` may have dots in it; a
+            class or function that needs no arguments is called.
 
     Returns:
         A torch module, such as each model of lamina is.
 
     Raises:
         ArgumentError: there is no such script, module or name, the script fails, or the name is of no model.
-        LoadError: `text` is a file that holds no script.
+        LoadError: `text` is a file that holds no model, or must not be read.
 
     Example:
         >>> load_target("torch.nn:Identity")
@@ -57,8 +64,16 @@ def load_target(text: str) -> Any:
 
 
 def _load_file(path: Path) -> Any:
-    """A model from a file that was saved. To be extended when whole models can be read from files."""
-    raise LoadError(f"'{path}' cannot be looked at: whole models are not read from files yet", expected=FORMS)
+    """A model from a file that was saved, not compiled."""
+    if path.suffix in (".json", ".yaml", ".yml"):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise LoadError(f"'{path}' is no text", expected="an architecture in UTF-8", received=str(error)) from error
+        return (model_from_json if path.suffix == ".json" else model_from_yaml)(text)
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        return load_model(path, compile=False)
+    raise LoadError(f"'{path}' holds no model that can be looked at", expected=FORMS)
 
 
 def _refuse_without_name(text: str) -> None:
@@ -70,7 +85,7 @@ def _refuse_without_name(text: str) -> None:
         kind = "a folder" if path.is_dir() else "a script"
         raise ArgumentError(f"'{text}' is {kind}, and no model", expected=FORMS, fix=fix)
     if not path.exists():
-        file = script or path.suffix in (".keras", ".h5", ".json", ".safetensors", ".pt", ".pth") or os.sep in text
+        file = script or path.suffix in _SUFFIXES or os.sep in text
         what = f"There is no file '{text}'" if file else f"{text!r} names no model"
         raise ArgumentError(what, expected=FORMS)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lamina import applications, dtypes
 from lamina.commands.jitter import Jittered
-from lamina.commands.run_folder import RunFolder
+from lamina.commands.run_folder import RunFolder, keep_arguments, same_arguments
 from lamina.datasets import digits
 from lamina.datasets.images import load_image_folder
 from lamina.datasets.splitting import split
@@ -64,6 +64,13 @@ def add_parser(commands: Any) -> None:
         default=argparse.SUPPRESS,
         help="the folder to write, which must not exist yet (default: runs/<data>-<time>)",
     )
+    parser.add_argument(
+        "--resume",
+        metavar="FOLDER",
+        default=argparse.SUPPRESS,
+        help="keep the state of the run in this folder: the same command goes on after an interruption, and writes to "
+        "FOLDER/result unless --out says otherwise",
+    )
     parser.set_defaults(run=run)
 
 
@@ -74,17 +81,23 @@ def run(given: argparse.Namespace) -> None:
         given: the parsed arguments.
 
     Raises:
-        LaminaError: an argument or the data are not right; nothing has been written then.
+        LaminaError: an argument or the data are not right, nothing has been written then; or a file cannot be written.
+        KeyboardInterrupt: Ctrl-C in a run that can be resumed; the same command goes on with it.
     """
     from rich.console import Console
 
     console = Console()
     set_random_seed(given.seed)
     builder = _model(given.model)
-    name = Path(given.data).resolve().name or "data"
-    out = getattr(given, "out", None) or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = RunFolder(Path(out).expanduser())
+    kept, out = _places(given)
+    settings = {k: v for k, v in vars(given).items() if k not in ("run", "command", "out", "resume")}
+    if kept is not None and (out / "results.json").exists() and same_arguments(kept, settings):
+        console.print(f"The run is at its end: {out}", highlight=False, markup=False, soft_wrap=True)
+        return
+    folder = RunFolder(out)
     data = _load(given)
+    if kept is not None:
+        keep_arguments(kept, settings)
     dtypes.set_global_policy(given.precision)
     try:
         model = builder(
@@ -107,14 +120,14 @@ def run(given: argparse.Namespace) -> None:
         shuffle=False,
         validation_data=(data.x_test, data.y_test),
         validation_batch_size=256,
-        on_interrupt="stop",
+        on_interrupt="stop" if kept is None else "raise",
+        resume=kept,
     )
     seconds = time.perf_counter() - began
     predicted = model.predict(data.x_test, batch_size=256, verbose=0).argmax(axis=-1)
     correct = int((predicted == data.y_test).sum())
     table = confusion(data.y_test, predicted, len(data.classes))
     share = correct / len(data.y_test)
-    settings = {k: v for k, v in vars(given).items() if k not in ("run", "command", "out")}
     results = {
         "test_accuracy": share,
         "epochs": len(history.epoch),
@@ -128,6 +141,14 @@ def run(given: argparse.Namespace) -> None:
         f"Test accuracy: {share:.2%} ({correct} of {len(data.y_test)}), trained in {seconds:.1f} s", highlight=False
     )
     console.print(f"Written to {folder.path}: {', '.join(folder.names)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _places(given: argparse.Namespace) -> tuple[Path | None, Path]:
+    """The folder for the state of the run, if it is to be kept, and that for what came of it."""
+    name = Path(given.data).resolve().name or "data"
+    kept = Path(given.resume).expanduser() if hasattr(given, "resume") else None
+    usual = f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}" if kept is None else kept / "result"
+    return kept, Path(getattr(given, "out", None) or usual).expanduser()
 
 
 def confusion(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> np.ndarray:

@@ -305,15 +305,14 @@ class Optimizer(Stepping):
             WeightsError: the state is of another optimizer or of other parameters.
         """
         check_keys(state_dict, ("steps", "learning_rate", "slots"), self.name)
-        if self._state is None:
-            self._waiting = copy.deepcopy(dict(state_dict))  # its owner may train on meanwhile
-            return
-        if state_dict["slots"] or state_dict["steps"]:  # otherwise it was saved before the first step
-            self._state.load(state_dict["slots"], self.name)
-        self._steps = int(state_dict["steps"])
+        if self._state is None:  # its owner may train on meanwhile, and another rate be set here
+            self._waiting = copy.deepcopy({**state_dict, "learning_rate": None})
+        else:
+            if state_dict["slots"] or state_dict["steps"]:  # otherwise it was saved before the first step
+                self._state.load(state_dict["slots"], self.name)
+            self._steps, self._waiting = int(state_dict["steps"]), None
         if state_dict["learning_rate"] is not None and not callable(self._learning_rate):
             self._learning_rate = float(state_dict["learning_rate"])
-        self._waiting = None
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__` as plain data; the learning rate is the present one."""

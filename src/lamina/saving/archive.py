@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError, LaminaError, LoadError
 from lamina.saving.json_text import parse_json
+from lamina.saving.legacy import save_h5
 from lamina.saving.objects import check_depth, complete_registries, serialize_keras_object
 from lamina.saving.weights_h5 import weights_bytes
 from lamina.saving.zip_members import ZipMembers, open_zip
@@ -37,13 +38,13 @@ class Archive(NamedTuple):
 
 
 def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-    """Write a model to a `.keras` file, whole or not at all: architecture, weights, compile state, optimizer state.
+    """Write a model to a file, whole or not at all: architecture, weights, compile state, optimizer state.
 
-    Keras 3 reads the file, as far as it has what the model is made of.
+    Keras 3 reads a `.keras` file, and Keras 2 an `.h5` file, as far as they have what the model is made of.
 
     Args:
         model: a lamina model.
-        filepath: ends in `.keras`.
+        filepath: ends in `.keras`, or in `.h5` for the format of Keras 2.
         overwrite: whether a file that is there may be replaced.
 
     Raises:
@@ -60,15 +61,18 @@ def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = T
         8
     """
     path = Path(filepath)
-    if path.suffix != ".keras":
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ArgumentError(
             "The name of a saved model says its format.",
-            expected="a name that ends in .keras",
+            expected="a name that ends in .keras or .h5",
             received=str(path),
             fix=f"use {path.stem}.keras, or save_weights() for the weights alone",
         )
     if path.exists() and not overwrite:
         raise ArgumentError(f"{path} is there already.", received="overwrite=False", fix="pass overwrite=True")
+    if path.suffix != ".keras":
+        save_h5(model, path)
+        return
     complete_registries()
     config = json.dumps(serialize_keras_object(model))
     metadata = {

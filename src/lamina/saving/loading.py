@@ -17,6 +17,7 @@ from lamina.saving.archive import Archive, parsed, read_archive
 from lamina.saving.counts import numbers_that_fit
 from lamina.saving.hdf5 import open_hdf5
 from lamina.saving.lambda_source import function_from
+from lamina.saving.legacy import is_legacy_config, load_h5, model_from_legacy_json, model_from_legacy_yaml
 from lamina.saving.objects import complete_registries, finish, unreadable
 from lamina.saving.optimizer_h5 import load_optimizer
 from lamina.saving.report import WeightsReport, carry_out
@@ -38,7 +39,7 @@ def load_model(
     among custom objects; a lambda, which Keras writes as Python bytecode, is refused whatever `safe_mode` says.
 
     Args:
-        filepath: a `.keras` file, written here or by Keras 3.
+        filepath: a `.keras` file, written here or by Keras 3, or an `.h5` file of Keras 1, Keras 2 or tf.keras.
         custom_objects: classes and functions of your own by name.
         compile: whether to compile the model as it was.
         safe_mode: with `False`, a function of a `Lambda` layer that nobody knows is made of its text in the file, if
@@ -62,13 +63,8 @@ def load_model(
         8
     """
     path = Path(filepath)
-    if path.is_file() and path.suffix in (".h5", ".hdf5"):
-        raise LoadError(
-            f"{path} is a model in the format of Keras 2.",
-            expected="a .keras file",
-            received=path.suffix,
-            fix="load it in Keras 3 and save it as .keras",
-        )
+    if path.suffix in (".h5", ".hdf5"):
+        return load_h5(path, custom_objects, compile, safe_mode)
     archive = read_archive(path)
     config = dict(archive.config)
     arguments = config.pop("compile_config", None)
@@ -90,7 +86,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     """A new model, with new weights, of the architecture in a JSON string.
 
     Args:
-        json_string: what `model.to_json()` gave, here or in Keras 3.
+        json_string: what `model.to_json()` gave, here, in Keras 3 or in an earlier Keras.
         custom_objects: classes and functions of your own by name.
 
     Returns:
@@ -107,6 +103,8 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
         8
     """
     config = parsed(json_string, "The JSON")
+    if is_legacy_config(config):
+        return model_from_legacy_json(config, custom_objects)
     arguments = config.pop("compile_config", None)
     with CustomObjectScope(custom_objects):
         with weights_within(numbers_that_fit(), "this machine has memory for"):
@@ -114,6 +112,28 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
         if isinstance(arguments, dict) and arguments:
             _compile(model, arguments, "the JSON")
     return model
+
+
+def model_from_yaml(yaml_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """A new model, with new weights, of the architecture in a YAML string of Keras 1 or 2. Needs PyYAML.
+
+    Args:
+        yaml_string: what their `model.to_yaml()` gave.
+        custom_objects: classes and functions of your own by name.
+
+    Returns:
+        The model.
+
+    Raises:
+        LoadError: the string is no YAML of that form, holds code, or PyYAML is not installed.
+        UnknownNameError: a class is neither the library's nor among the custom objects.
+
+    Example:
+        >>> dense = "{class_name: Dense, config: {name: d, output_dim: 2, batch_input_shape: [null, 3]}}"
+        >>> model_from_yaml("{class_name: Sequential, config: [" + dense + "]}").count_params()
+        8
+    """
+    return model_from_legacy_yaml(yaml_string, custom_objects)
 
 
 def _model_from(config: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lamina.atomic import atomic_path
-from lamina.errors import ArgumentError, LoadError, NotBuiltError
+from lamina.errors import ArgumentError, LoadError, NotBuiltError, write_error
 from lamina.saving.npz import read_npz
 from lamina.saving.pt_files import refuse_unsafe
 from lamina.saving.report import Assignment, Plan, as_tensor
@@ -29,25 +29,36 @@ def write_tensors(module: torch.nn.Module, path: Path) -> None:
     Raises:
         ArgumentError: the module's state holds more than tensors.
         NotBuiltError: a lazy module of torch has no weights yet.
-        OSError: the file cannot be written; the one that was there is untouched.
+        OSError: there is no such folder, or a folder of that name.
+        WriteError: the file cannot be written; the one that was there is untouched.
     """
     # Weights keep Keras's shapes; files hold them in that order too, whatever their order in memory.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_of(module, "save").items()}
-    with atomic_path(path) as part:
-        try:
-            if path.suffix == ".safetensors":
-                from safetensors.torch import save_file
+    try:
+        with atomic_path(path) as part:
+            _write(tensors, part, path.suffix)
+    except (FileNotFoundError, IsADirectoryError):
+        raise  # of the folder or name that was given
+    except OSError as error:
+        raise write_error(path, error) from error
 
-                save_file({name: tensor.clone() for name, tensor in tensors.items()}, part)
-            elif path.suffix == ".npz":
-                with open(part, "wb") as file:  # given a name, NumPy would add its suffix
-                    np.savez(file, **{name: _array(tensor) for name, tensor in tensors.items()})
-            else:
-                torch.save(tensors, part)
-        except OSError:
-            raise
-        except Exception as error:  # safetensors and torch report a full disk each in a way of its own
-            raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
+
+def _write(tensors: dict[str, torch.Tensor], part: Path, suffix: str) -> None:
+    """Write tensors in the format that a suffix says."""
+    try:
+        if suffix == ".safetensors":
+            from safetensors.torch import save_file
+
+            save_file({name: tensor.clone() for name, tensor in tensors.items()}, part)
+        elif suffix == ".npz":
+            with open(part, "wb") as file:  # given a name, NumPy would add its suffix
+                np.savez(file, **{name: _array(tensor) for name, tensor in tensors.items()})
+        else:
+            torch.save(tensors, part)
+    except OSError:
+        raise
+    except Exception as error:  # safetensors and torch report a full disk each in a way of its own
+        raise OSError(_first_line(error)) from error
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -14,13 +14,14 @@ from lamina.errors import ArgumentError, LoadError
 from lamina.saving import tensors
 from lamina.saving.archive import read_archive
 from lamina.saving.hdf5 import Hdf5File, open_hdf5
+from lamina.saving.legacy import load_h5_weights, save_h5_weights
 from lamina.saving.objects import complete_registries
 from lamina.saving.report import Plan, WeightsReport, carry_out
 from lamina.saving.tensors import not_built
 from lamina.saving.weights_h5 import plan_from_h5, weights_bytes
 
 KERAS = ".weights.h5"
-SUFFIXES = (KERAS, *tensors.SUFFIXES)
+SUFFIXES = (KERAS, ".h5", *tensors.SUFFIXES)
 
 
 def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -29,8 +30,8 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
     Args:
         module: a built model, or any torch module.
         filepath: ends in `.weights.h5` for Keras 3's layout, to which the state of the optimizer belongs, though
-            `load_weights` leaves it alone here; in `.safetensors`, `.npz`, `.pt` or `.pth` for tensors
-            under the names of `state_dict`.
+            `load_weights` leaves it alone here; in `.h5` for Keras 2's; in `.safetensors`, `.npz`, `.pt` or `.pth` for
+            tensors under the names of `state_dict`.
         overwrite: whether a file that is there may be replaced.
 
     Raises:
@@ -47,13 +48,15 @@ def save_weights(module: torch.nn.Module, filepath: str | os.PathLike[str], over
         restored 2 of 2
     """
     path = Path(filepath)
-    if format_of(path) not in (KERAS, *tensors.SUFFIXES):
+    if format_of(path) not in (*SUFFIXES, ".hdf5"):
         raise _no_format(path, SUFFIXES)
     if not getattr(module, "built", True):
         raise not_built("save")
     if path.exists() and not overwrite:
         raise ArgumentError(f"{path} is there already.", received="overwrite=False", fix="pass overwrite=True")
-    if format_of(path) == KERAS:
+    if format_of(path) in (".h5", ".hdf5"):
+        save_h5_weights(module, path)
+    elif format_of(path) == KERAS:
         complete_registries()
         data = weights_bytes(module, with_optimizer=True)
         with atomic_path(path) as part:
@@ -74,7 +77,7 @@ def load_weights(
 
     Args:
         module: a model of the same architecture, or any torch module.
-        filepath: what `save_weights` or Keras 3's `model.save_weights` wrote, or a `.keras` file.
+        filepath: what `save_weights` or any Keras's `model.save_weights` wrote, or a `.keras` or `.h5` file of a model.
         skip_mismatch: whether weights that do not fit, or are not there, are left as they are.
         by_name: whether layers take the weights of the layers of their names, whatever else the file and the model
             have.
@@ -89,15 +92,30 @@ def load_weights(
         NotBuiltError: a lazy module of torch has no weights yet.
     """
     path = Path(filepath)
+    if format_of(path) in (KERAS, ".h5", ".hdf5") and _is_of_keras_2(path):
+        return _now_or_later(module, lambda built: load_h5_weights(built, path, by_name, skip_mismatch))
     planned = _planner(path, by_name)
 
     def load(built: torch.nn.Module) -> WeightsReport:
         return planned(built, lambda plan: carry_out(plan, str(path), by_name, skip_mismatch))
 
+    return _now_or_later(module, load)
+
+
+def _now_or_later(module: torch.nn.Module, load: Callable[[torch.nn.Module], Any]) -> Any:
+    """What `load` says of a built module; one that is not built takes the weights as soon as it is."""
     if not getattr(module, "built", True) and hasattr(module, "weights_wait"):
         module.weights_wait(load)  # type: ignore[operator]
         return WeightsReport(waiting=True)
     return load(module)
+
+
+def _is_of_keras_2(path: Path) -> bool:
+    """Whether an HDF5 file is laid out as Keras 1 and 2 do it; its name does not say."""
+    if not path.is_file():
+        raise LoadError("There is no such file.", received=str(path), fix="check the path")
+    with open_hdf5(path) as file:
+        return "layer_names" in file.attributes or "model_weights" in file
 
 
 def format_of(path: Path) -> str | None:

@@ -6,3 +6,4 @@ from lamina.training.batches import unpack_x_y_sample_weight as unpack_x_y_sampl
 from lamina.training.epochs import DataAdapter as DataAdapter
 from lamina.training.memory import split_validation as split_validation
 from lamina.training.pydataset import PyDataset as PyDataset
+from lamina.training.resuming import Resume as Resume

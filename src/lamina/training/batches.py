@@ -10,10 +10,12 @@ import torch
 
 from lamina import config
 from lamina.dtypes import torch_dtype
+from lamina.engine.nest import map_nest
 from lamina.errors import ArgumentError, DataError
 from lamina.training.arrays import as_tensor, batch_dtype, map_arrays
 
 Batch = tuple[Any, Any, Any]
+_SPEC = "dtype of a tensor"  # a key that no nest of the user's has
 
 
 def unpack_x_y_sample_weight(data: Any) -> Batch:
@@ -240,3 +242,42 @@ def _not_one_output(received: str) -> DataError:
         received=received,
         fix="pass sample_weight instead, with one array for each output",
     )
+
+
+def specs_of(batch: Any) -> Any:
+    """The form of a nest of tensors as plain data.
+
+    Args:
+        batch: tensors, and nests of them; `None` stays.
+
+    Returns:
+        The nest with a dict in place of each tensor.
+
+    Example:
+        >>> specs_of({"a": torch.zeros(2, 3)})
+        {'a': {'dtype of a tensor': 'float32', 'shape': [2, 3]}}
+    """
+
+    def spec(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return None
+        return {_SPEC: str(leaf.dtype).removeprefix("torch."), "shape": list(leaf.shape)}
+
+    return map_nest(spec, batch)
+
+
+def zeros_of(specs: Any, device: torch.device | str) -> Any:
+    """Zeros in the form that `specs_of` described.
+
+    Args:
+        specs: what it gave.
+        device: where the tensors are to be; `"meta"` for tensors without memory.
+    """
+    if isinstance(specs, dict) and _SPEC in specs:
+        return torch.zeros(specs["shape"], dtype=torch_dtype(specs[_SPEC]), device=device)
+    if isinstance(specs, dict):
+        return {key: zeros_of(member, device) for key, member in specs.items()}
+    if isinstance(specs, (list, tuple)):
+        members = [zeros_of(member, device) for member in specs]
+        return members if isinstance(specs, list) else tuple(members)
+    return None

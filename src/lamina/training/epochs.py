@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from lamina.errors import ArgumentError, DataError
+from lamina.seeds import random_states, set_random_states
 from lamina.training.batches import Batch, exact_device
+from lamina.training.belongings import Belongings
 
 
 class DataAdapter:
@@ -39,6 +41,9 @@ class DataAdapter:
         self.num_batches = self.steps
         self._pass: Iterator[Batch] | None = None
         self._batches_drawn = 0
+        self._pass_began = 0  # how many had been drawn before the current pass
+        self._belongings: Belongings | None = None  # of the source, once `record` was called
+        self._before_pass: dict[str, Any] = {}
 
     def passes(self, device: torch.device) -> Iterator[Batch]:
         """One pass over the data, with every tensor on `device`; for subclasses to give.
@@ -51,11 +56,12 @@ class DataAdapter:
         """
         raise NotImplementedError
 
-    def epoch(self, device: torch.device) -> Iterator[Batch]:
+    def epoch(self, device: torch.device, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch.
 
         Args:
             device: where their tensors are to be.
+            done: how many of the epoch's batches are left out, because `restore` put the adapter behind them.
 
         Returns:
             An iterator of `(x, y, sample_weight)`: `y` and `sample_weight` are `None` where there are none, and nests
@@ -65,7 +71,7 @@ class DataAdapter:
             DataError: there are no batches, or fewer than the epoch needs.
         """
         device = exact_device(device)
-        return self._whole_pass(device) if self.steps is None else self._next_steps(device, self.steps)
+        return self._whole_pass(device, done) if self.steps is None else self._next_steps(device, done, self.steps)
 
     def on_epoch_end(self) -> None:
         """Called by the training loop after each epoch."""
@@ -86,13 +92,14 @@ class DataAdapter:
         if end is not None:
             end()
 
-    def _whole_pass(self, device: torch.device) -> Iterator[Batch]:
-        if self.one_shot and self._batches_drawn:
-            raise self._ran_dry(0, None)
-        self._end_pass()
-        self._pass = current = self.passes(device)
-        count = 0
-        for batch in current:
+    def _whole_pass(self, device: torch.device, done: int) -> Iterator[Batch]:
+        if not done:
+            if self.one_shot and self._batches_drawn:
+                raise self._ran_dry(0, None)
+            self._end_pass()
+            self._begin_pass(device)
+        count = done
+        for batch in self._pass or ():
             count += 1
             self._batches_drawn += 1
             yield batch
@@ -101,8 +108,8 @@ class DataAdapter:
             raise self._no_batches()
         self.num_batches = count
 
-    def _next_steps(self, device: torch.device, steps: int) -> Iterator[Batch]:
-        for step in range(steps):
+    def _next_steps(self, device: torch.device, done: int, steps: int) -> Iterator[Batch]:
+        for step in range(done, steps):
             batch = self._next(device)
             if batch is None:
                 raise self._ran_dry(step, steps) if self._batches_drawn else self._no_batches()
@@ -117,8 +124,89 @@ class DataAdapter:
                 return batch
             if self.one_shot:
                 return None
+        self._begin_pass(device)
+        return next(self._pass, None) if self._pass is not None else None
+
+    def _begin_pass(self, device: torch.device) -> None:
+        if self._belongings is not None:
+            self._before_pass = {"random": random_states(), "belongings": self._belongings.state()}
+        if not self.one_shot:
+            self._pass_began = self._batches_drawn
         self._pass = self.passes(device)
-        return next(self._pass, None)
+
+    # ------------------------------------------------------------------ going on in another process
+    def sources(self) -> dict[str, Any]:
+        """The user's objects that the batches come from, by names; for subclasses to give."""
+        return {}
+
+    def record(self) -> None:
+        """From now on keep what `state` needs: where the random generators stood when the current pass began."""
+        self._belongings = Belongings(self.sources())
+
+    def state(self) -> dict[str, Any]:
+        """Where the adapter stands, for `restore`; `record` must have been called before the first batch."""
+        if self._belongings is None:
+            raise ArgumentError("The adapter was not told to record().", fix="call record() before the first epoch")
+        open_pass = None if self._pass is None else self._batches_drawn - self._pass_began
+        return {
+            "drawn": self._batches_drawn,
+            "in_pass": open_pass,
+            "before_pass": {} if open_pass is None else self._before_pass,
+            "belongings": self._belongings.state(),
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Stand where `state` was given, over data like those, so that the next batch is the one that came next.
+
+        It leaves the global random generators anywhere; whoever calls it puts them where they stood.
+
+        Args:
+            state: what `state` gave, after `record`.
+            device: where the batches go.
+
+        Raises:
+            DataError: the data end before that place.
+        """
+        belongings = self._belongings if self._belongings is not None else Belongings(self.sources())
+        self._end_pass()
+        self._batches_drawn = int(state["drawn"])
+        if state["in_pass"] is not None:
+            self._before_pass = state["before_pass"]
+            set_random_states(self._before_pass["random"])
+            belongings.restore(self._before_pass["belongings"])
+            self._pass_began = self._batches_drawn - int(state["in_pass"])
+            self._pass = self.pass_from(int(state["in_pass"]), exact_device(device))
+        belongings.restore(state["belongings"])
+
+    def pass_from(self, skipped: int, device: torch.device) -> Iterator[Batch]:
+        """A pass without its first batches; whatever it draws at its beginning, it has drawn when this returns.
+
+        Here the batches are fetched and dropped; a subclass that can be quicker is.
+
+        Args:
+            skipped: how many batches to leave out.
+            device: where the others go.
+
+        Returns:
+            An iterator of `(x, y, sample_weight)`.
+
+        Raises:
+            DataError: there are fewer.
+        """
+        current = self.passes(device)
+        self._drop(current, skipped)
+        return current
+
+    def _drop(self, items: Iterator[Any], count: int) -> None:
+        """Take so many items and forget them."""
+        for place in range(count):
+            if next(items, None) is None:
+                raise DataError(
+                    "The data end before the batch at which the interrupted run stopped.",
+                    expected=f"at least {count} batches",
+                    received=f"{place} batches",
+                    fix="pass the data of the interrupted run",
+                )
 
     def _ran_dry(self, came: int, wanted: int | None) -> DataError:
         asked = "one pass" if wanted is None else f"{wanted} batches (steps={wanted})"

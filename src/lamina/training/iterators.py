@@ -6,12 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from lamina.errors import LaminaError
 from lamina.training.batches import Batch, ClassWeights, batch_tensors, move_batch, unpack_batch
 from lamina.training.epochs import DataAdapter, positive_integer
 from lamina.training.memory import DEFAULT_BATCH_SIZE
+
+_SAMPLERS = (RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
 class IterableAdapter(DataAdapter):
@@ -48,8 +59,21 @@ class IterableAdapter(DataAdapter):
         Returns:
             An iterator of `(x, y, sample_weight)`.
         """
+        return self.pass_from(0, device)
+
+    def sources(self) -> dict[str, Any]:
+        """The iterable; of a generator nothing can be told, so it is gone through again."""
+        return {} if self.one_shot else {"batches": self.batches}
+
+    def pass_from(self, skipped: int, device: torch.device) -> Iterator[Batch]:
+        """A pass without its first batches, which are drawn and dropped."""
+        items = iter(self.batches)
+        self._drop(items, skipped)
+        return self._finished(items, device)
+
+    def _finished(self, items: Iterator[Any], device: torch.device) -> Iterator[Batch]:
         # Not `yield from`, which would close the user's generator together with this one.
-        for batch in self.batches:
+        for batch in items:
             yield self.finish(batch, device)
 
     def finish(self, batch: Any, device: torch.device) -> Batch:
@@ -95,6 +119,28 @@ class LoaderAdapter(IterableAdapter):
         self.num_samples = _length(loader.dataset)
         if self.steps is None:
             self.num_batches = _length(loader)
+
+    def sources(self) -> dict[str, Any]:
+        """What the loader draws from, and how."""
+        loader: Any = self.batches
+        names = ("dataset", "sampler", "batch_sampler", "generator")
+        return {name: found for name in names if (found := getattr(loader, name, None)) is not None}
+
+    def pass_from(self, skipped: int, device: torch.device) -> Iterator[Batch]:
+        """A pass without its first batches; where torch's own samplers say the order, only their indices are drawn.
+
+        Worker processes must fetch the batches, and drop them, for their random generators to stand where they did.
+        """
+        items = iter(self.batches)
+        self._drop(items._sampler_iter if skipped and self._order_is_apart(items) else items, skipped)  # type: ignore
+        return self._finished(items, device)
+
+    def _order_is_apart(self, items: Any) -> bool:
+        """Whether the indices hang on nothing that fetching does."""
+        loader: Any = self.batches
+        single = not loader.num_workers and not isinstance(loader.dataset, IterableDataset)
+        batched = loader.batch_sampler is None or type(loader.batch_sampler) is BatchSampler
+        return single and batched and type(loader.sampler) in _SAMPLERS and hasattr(items, "_sampler_iter")
 
     def unpack(self, batch: Any) -> Batch:
         """Like any other batch, but a list is a tuple: torch's loaders make lists of both."""

@@ -21,6 +21,7 @@ from lamina.training.memory import split_validation
 from lamina.training.nans import watched
 from lamina.training.on_batch import modes_kept
 from lamina.training.plan import Plan
+from lamina.training.resuming import Run, run_of
 from lamina.training.step import not_compiled
 
 
@@ -149,6 +150,7 @@ class Trainer(Evaluation):
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
         on_interrupt: str = "raise",
+        resume: Any = None,
     ) -> Any:
         """Train for a number of passes over the data.
 
@@ -173,6 +175,9 @@ class Trainer(Evaluation):
             validation_freq: validate after every so many epochs, or after those in a list (counted from 1).
             on_interrupt: what Ctrl-C does after the batch that is running: `"raise"` it again, or `"stop"` training
                 and return.
+            resume: a folder, or a `lamina.training.Resume`, where the state of the run is kept: the same call in a new
+                process goes on from there, to the same weights as if it had not been interrupted. What is
+                kept, and for which data that cannot be so, is in docs/design/0007-resume.md.
 
         Returns:
             A `History`: `history.history` maps each name to a list of one value an epoch.
@@ -182,6 +187,8 @@ class Trainer(Evaluation):
             DataError: the data do not fit together, or end before an epoch does.
             ArgumentError: a callback waits for a value that no log has.
             KeyboardInterrupt: after Ctrl-C; `model.history` holds what was done.
+            LoadError: the folder holds another run, or none that can be read.
+            WriteError: a state of the run cannot be written; the last one is still there.
         """
         if not self.compiled:
             raise not_compiled(self, "be trained")
@@ -201,28 +208,49 @@ class Trainer(Evaluation):
             size = validation_batch_size or batch_size
             validation = _validation_adapter(validation_data, size, validation_steps)
         called = callback_list(callbacks, self, verbose, epochs=epochs, steps=adapter.num_batches, history=True)
+        run = run_of(resume, self, adapter, validation, called, says=verbose != 0)
         self.__dict__.update(stop_training=False, _labels=labels)
         wanted = _validation_epochs(validation_freq) if validation is not None else None
-        with modes_kept(self), Interrupts() as interrupts, self._attended(adapter, epochs - initial_epoch):
+        interrupted = self._epochs(range(initial_epoch, epochs), adapter, validation, wanted, called, run)
+        if interrupted and on_interrupt == "raise":
+            raise KeyboardInterrupt
+        return self.history
+
+    def _epochs(
+        self,
+        epochs: range,
+        adapter: DataAdapter,
+        validation: DataAdapter | None,
+        wanted: Any,
+        called: Any,
+        run: Run | None,
+    ) -> bool:
+        """All epochs, and what comes before and after them; gives whether Ctrl-C ended them."""
+        with modes_kept(self), Interrupts() as interrupts, self._attended(adapter, len(epochs)):
             try:
                 called.on_train_begin()
                 logs: Any = {}
-                for epoch in range(called.first_epoch(initial_epoch), epochs):
-                    logs = self._one_epoch(epoch, adapter, validation, wanted, called, interrupts)
+                first = called.first_epoch(epochs.start)
+                if run is not None:
+                    first, logs = run.begin(first, epochs.stop)
+                for epoch in range(first, epochs.stop):
+                    logs = self._one_epoch(epoch, adapter, validation, wanted, called, interrupts, run)
                     if self.stop_training or interrupts.requested:
                         break
                 if getattr(self.optimizer, "use_ema", False) and self.optimizer.built:
                     self.optimizer.finalize_variable_values(self.trainable_weights)
                 called.on_train_end(logs)
+                if run is not None:
+                    run.end(is_over=not interrupts.requested)
             finally:
                 called.close()
                 adapter.close()
                 if validation is not None:
                     validation.close()
+                if run is not None:
+                    run.close()
                 self.__dict__["_labels"] = None
-        if interrupts.requested and on_interrupt == "raise":
-            raise KeyboardInterrupt
-        return self.history
+            return interrupts.requested
 
     @contextmanager
     def _attended(self, adapter: DataAdapter, epochs: int) -> Iterator[None]:
@@ -239,14 +267,18 @@ class Trainer(Evaluation):
         wanted: Any,
         called: Any,
         interrupts: Any,
+        run: Run | None = None,
     ) -> Any:
         """One pass over the data, then validation if this epoch has one."""
         self.train()
         self.reset_metrics()
         called.on_epoch_begin(epoch)
         hooks = called.has_batch_hooks("train")
-        constrained, logs = None, None
-        for step, data in enumerate(adapter.epoch(self._device())):
+        constrained, data = None, None
+        done, logs = (0, None) if run is None else run.enter(epoch)
+        if done:
+            self._check_monitors(logs, validation, called)
+        for step, data in enumerate(() if done and self.stop_training else adapter.epoch(self._device(), done), done):
             if hooks:
                 called.on_train_batch_begin(step)
             logs = self._train_on(data)
@@ -259,18 +291,26 @@ class Trainer(Evaluation):
                         weight.copy_(constraint(weight))
             if hooks:
                 called.on_train_batch_end(step, logs)
+            if run is not None:
+                done = step + 1
+                run.after_batch(epoch, done, logs, data)
             if self.stop_training or interrupts.requested:
                 break
         if self._accelerating is not None:
             self._accelerating.pause()
+        whole = not interrupts.requested
+        if run is not None and not whole:
+            run.interrupted(epoch, done, logs, data)
         adapter.on_epoch_end()
         logs = dict(logs or {})
-        if wanted is not None and wanted(epoch) and not interrupts.requested:
+        if wanted is not None and wanted(epoch) and whole:
             results = self._evaluate(validation, called)
             logs.update({f"val_{name}": value for name, value in results.items()})
         if hasattr(self.optimizer, "on_epoch_end"):
             self.optimizer.on_epoch_end(logs)
         called.on_epoch_end(epoch, logs)
+        if run is not None and whole:
+            run.after_epoch(epoch, logs, last=self.stop_training or interrupts.requested)
         return logs
 
     def _check_monitors(self, logs: Any, validation: Any, called: Any) -> None:

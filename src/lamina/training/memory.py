@@ -173,14 +173,20 @@ class ArrayAdapter(DataAdapter):
         Returns:
             An iterator of `(x, y, sample_weight)`.
         """
-        return self._shuffled(device) if self.shuffle else self._in_order(device)
+        return self.pass_from(0, device)
 
-    def _in_order(self, device: torch.device) -> Iterator[Batch]:
+    def pass_from(self, skipped: int, device: torch.device) -> Iterator[Batch]:
+        """A pass without its first batches, for which nothing is gathered."""
+        starts = self._starts[skipped:]
+        return self._shuffled(starts, device) if self.shuffle else self._in_order(starts, device)
+
+    def _in_order(self, starts: range, device: torch.device) -> Iterator[Batch]:
         size = self.batch_size or DEFAULT_BATCH_SIZE
-        for start in self._starts:
+        for start in starts:
             yield self._pack([rows.slice(start, start + size, device) for rows in self._leaves])
 
-    def _shuffled(self, device: torch.device) -> Iterator[Batch]:
+    def _shuffled(self, starts: range, device: torch.device) -> Iterator[Batch]:
+        """Draws the order at once, so that it hangs on nothing that happens later."""
         size = self.batch_size or DEFAULT_BATCH_SIZE
         order = torch.randperm(self.num_samples or 0, device="cpu")
         homes = list({rows.device for rows in self._leaves})
@@ -191,12 +197,10 @@ class ArrayAdapter(DataAdapter):
             index = [order[start : start + size] for order in orders]
             return self._pack([rows.take(index[home], device) for rows, home in drawn])
 
-        makers = (functools.partial(gather, start) for start in self._starts)
+        makers = (functools.partial(gather, start) for start in starts)
         if device.type == "cpu" and spare_core():  # a GPU computes beside the host as it is
-            yield from one_ahead(makers)
-        else:
-            for make in makers:
-                yield make()
+            return one_ahead(makers)
+        return (make() for make in makers)
 
     def _pack(self, tensors: list[torch.Tensor]) -> Batch:
         """The tensors of one batch in the user's three nests."""

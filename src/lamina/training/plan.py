@@ -16,6 +16,7 @@ from lamina.losses.targets import check_label_range, check_targets
 from lamina.metrics.base import Metric
 from lamina.metrics.torch_metric import is_torch_metric
 from lamina.training.arrays import as_tensor, is_sparse
+from lamina.training.batches import specs_of
 
 _ANY_SHAPE = (None, None)  # stands for shapes that nobody knows before the first batch
 
@@ -61,6 +62,7 @@ class Plan:
         self.metrics = metrics
         self.weighted_metrics = weighted_metrics
         self.heads: list[Head] | None = None
+        self.bound_to: Any = None  # what `bind` saw, as plain data
         self._names: list[str] = []
         # What cannot be used is an error of compile, not of the first batch.
         for given in _leaves(loss):
@@ -122,6 +124,7 @@ class Plan:
                 if head.loss is not None:
                     head.tracker = metric_package.Mean(name="loss")
         self.heads = heads
+        self.bound_to = (specs_of(y), specs_of(y_pred))
         self._names = _distinct_names(heads)
 
     def _add_metrics(self, heads: list[Head], targets: list[Any], outputs: list[Any]) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from lamina.errors import ArgumentError, DataError
 from lamina.training.batches import Batch, ClassWeights, batch_tensors, move_batch, unpack_batch
+from lamina.training.belongings import Belongings
 from lamina.training.epochs import DataAdapter
 from lamina.training.workers import WorkerPool, fetch_in_threads
 
@@ -122,19 +123,24 @@ class PyDatasetAdapter(DataAdapter):
             )
         return None if count is None else int(count)
 
-    def epoch(self, device: torch.device) -> Iterator[Batch]:
+    def epoch(self, device: torch.device, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, after the data set has been told that it begins.
 
         Args:
             device: where their tensors are to be.
+            done: how many are left out, as `restore` put the adapter behind them.
 
         Returns:
             An iterator of `(x, y, sample_weight)`.
         """
+        if not done:
+            self._tell_of_beginning()
+        yield from super().epoch(device, done)
+
+    def _tell_of_beginning(self) -> None:
         begin = getattr(self.dataset, "on_epoch_begin", None)
         if begin is not None:
             begin()
-        yield from super().epoch(device)
 
     def on_epoch_end(self) -> None:
         """Tell the data set."""
@@ -153,11 +159,38 @@ class PyDatasetAdapter(DataAdapter):
         Returns:
             An iterator of `(x, y, sample_weight)`.
         """
-        for batch in self._fetched(self._order()):
+        return self._delivered(self._fetched(self._order(), 0), device)
+
+    def _delivered(self, batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+        for batch in batches:
             x, y, sample_weight = move_batch(batch, device)
             if self._class_weights is not None:
                 sample_weight = self._class_weights.apply(y, sample_weight)
             yield x, y, sample_weight
+
+    # ------------------------------------------------------------------ going on in another process
+    def sources(self) -> dict[str, Any]:
+        """The data set."""
+        return {"dataset": self.dataset}
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """As in `DataAdapter`; a data set within an epoch is told first that one begins."""
+        if state["in_pass"]:
+            self._tell_of_beginning()
+        super().restore(state, device)
+        if self.steps is None:
+            self.num_batches = self._count = self._count_batches()
+
+    def pass_from(self, skipped: int, device: torch.device) -> Iterator[Batch]:
+        """A pass without its first batches, which are not fetched.
+
+        They are, and dropped, where processes do it and the data set owns random generators: each process has copies
+        of them, which must come to where they stood.
+        """
+        has_copies = self._uses_processes and self._workers
+        if has_copies and Belongings(self.sources()).has_generators:
+            return super().pass_from(skipped, device)
+        return self._delivered(self._fetched(self._order(), skipped), device)
 
     def close(self) -> None:
         """End the workers."""
@@ -171,11 +204,13 @@ class PyDatasetAdapter(DataAdapter):
             return torch.randperm(self._count, device="cpu").tolist()
         return _indices(self._count)
 
-    def _fetched(self, order: Iterable[int]) -> Iterator[Batch]:
+    def _fetched(self, order: Iterable[int], skipped: int) -> Iterator[Batch]:
+        """The items of an order but for the first ones; processes are started at once, with the data set as it is."""
         if self._uses_processes and self._workers:
             if self._pool is None:
                 self._pool = WorkerPool(fetch_batch, workers=self._workers, ahead=self._ahead)
-            return self._pool.items(self.dataset, order)
+            return self._pool.items(self.dataset, order, skipped)
+        order = itertools.islice(order, skipped, None)
         if self._workers > 1:
             return fetch_in_threads(fetch_batch, self.dataset, order, workers=self._workers, ahead=self._ahead)
         return (fetch_batch(self.dataset, index) for index in order)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -79,12 +80,13 @@ class WorkerPool:
         self._context: Any = multiprocessing.get_context()
         self._members: list[tuple[Any, Connection]] = []
 
-    def items(self, dataset: Any, order: Iterable[int]) -> Iterator[Batch]:
-        """Fetch items of `dataset`.
+    def items(self, dataset: Any, order: Iterable[int], skipped: int = 0) -> Iterator[Batch]:
+        """Fetch items of `dataset`; the processes are started, and their seed is drawn, when this is called.
 
         Args:
             dataset: the data set.
             order: the indices.
+            skipped: how many of them, the first ones, are left out; the others come as they would have behind those.
 
         Returns:
             An iterator of the items in order.
@@ -95,8 +97,10 @@ class WorkerPool:
         """
         self._start(dataset)
         seed = int(torch.randint(2**31, (), device="cpu"))
+        return self._items(itertools.islice(enumerate(order), skipped, None), seed)
+
+    def _items(self, indices: Iterator[tuple[int, int]], seed: int) -> Iterator[Batch]:
         waiting: collections.deque[tuple[Any, Connection]] = collections.deque()
-        indices = enumerate(order)
         whole = False
         try:
             while True:

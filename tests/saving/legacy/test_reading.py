@@ -6,11 +6,12 @@ import builtins
 import json
 
 import h5py
+import numpy as np
 import pytest
-from legacy_samples import NAMES, loaded, path_of
+from legacy_samples import NAMES, loaded, path_of, run
 
 from lamina.errors import GraphError, LoadError, UnknownNameError
-from lamina.saving.legacy import is_legacy_config, model_from_legacy_json, model_from_legacy_yaml
+from lamina.saving.legacy import is_legacy_config, load_h5, model_from_legacy_json, model_from_legacy_yaml
 
 UNREADABLE = {"lambda_layer"}
 
@@ -188,3 +189,15 @@ def test_a_subclass_of_model_needs_its_class():
     with pytest.raises(LoadError, match="a model made by code that is not in the file") as caught:
         model_from_legacy_json({"class_name": "MyModel", "config": {"units": 3}})
     assert "custom_objects={'MyModel'" in caught.value.fix
+
+
+def test_hdf5_files_of_keras_3_are_read_too(tmp_path):
+    keras = pytest.importorskip("keras")
+    x = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+    y = keras.layers.Concatenate()([inner(x), inner(keras.layers.Dense(4, activation="relu")(x)), x])
+    model = keras.Model(x, keras.layers.LSTM(3)(keras.layers.Reshape((3, 4))(y)))
+    model.save(tmp_path / "m.h5")
+    data = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    expected = model.predict(data, verbose=0)
+    np.testing.assert_allclose(run(load_h5(tmp_path / "m.h5"), [data])[0], expected, rtol=1e-5, atol=1e-5)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from legacy_samples import NAMES, arrays_of, edited, loaded, numbered, run
 
 from lamina import losses, metrics, optimizers
@@ -71,6 +72,14 @@ def test_a_loss_scaling_optimizer_wraps_the_one_inside():
     config = {"inner_optimizer": inner, "dynamic": True, "initial_scale": 1024.0, "dynamic_growth_steps": 100}
     made = read_optimizer({"class_name": "LossScaleOptimizer", "config": config}, {})
     assert isinstance(made, optimizers.LossScaleOptimizer) and made.inner_optimizer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_the_old_rmsprop_adds_epsilon_to_the_root(centered):
+    weight, grad = torch.nn.Parameter(torch.tensor([1.0])), 3.0
+    OldRMSprop(0.1, rho=0.9, epsilon=0.5, centered=centered).apply([torch.tensor([grad])], [weight])
+    square, mean = 0.1 * grad**2, 0.1 * grad * centered
+    assert weight.item() == pytest.approx(1 - 0.1 * grad / (np.sqrt(square - mean**2) + 0.5), rel=1e-6)
 
 
 def test_an_optimizer_of_tensorflow_1_is_refused():

@@ -103,6 +103,15 @@ def test_losses_metrics_and_schedules_are_described(tmp_path):
     assert config["optimizer_config"]["config"]["learning_rate"]["class_name"] == "CosineDecay"
 
 
+def test_queries_values_and_keys_find_their_places(tmp_path):
+    q, v, k = Input((3, 4)), Input((5, 4)), Input((5, 4))
+    model = Model([q, v, k], layers.MultiHeadAttention(2, 3, name="heads")(q, v, key=k))
+    data = [np.random.default_rng(i).normal(size=(2, n, 4)).astype("float32") for i, n in enumerate((3, 5, 5))]
+    np.testing.assert_allclose(run(again(model, tmp_path / "m.h5"), data)[0], run(model, data)[0], atol=1e-6)
+    entry = next(e for e in description(tmp_path / "m.h5")["config"]["layers"] if e["config"]["name"] == "heads")
+    assert {"value", "key"} <= entry["inbound_nodes"][0][0][3].keys()
+
+
 def test_a_loss_that_is_a_function_is_left_out(tmp_path):
     model = Sequential([Input((3,)), layers.Dense(4)])
     model.compile("adam", lambda y, p: (y - p).abs().mean(-1))

@@ -84,7 +84,12 @@ class Calls:
         if number and (name, number - 1) not in self._outputs:
             raise _Missing((name, number - 1))
         layer = self.made[name]
-        options: dict[str, Any] = {}
+        if isinstance(node, dict) and "args" in node:  # the form of Keras 3, which writes HDF5 too
+            args, options = self._of_keras_3(node["args"]), self._of_keras_3(node.get("kwargs") or {})
+            self._outputs[name, number] = _leaves(layer(*args, **options))
+            self._ready.extend(self._waiting.pop((name, number), ()))
+            return
+        options = {}
         first = self._first(node, options)
         kept = isinstance(layer, Operations)
         if isinstance(first, list) and len(first) == 1 and not kept:
@@ -108,6 +113,14 @@ class Calls:
                 options.update(node[3])
             return node[2] if node[0] == CONSTANT else self._tensor(node)
         return [self._first(member, options) for member in node]
+
+    def _of_keras_3(self, value: Any) -> Any:
+        """Arguments of a call as Keras 3 writes them."""
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            return self._tensor(value["config"]["keras_history"])
+        if isinstance(value, dict):
+            return {key: self._of_keras_3(member) for key, member in value.items()}
+        return [self._of_keras_3(member) for member in value] if isinstance(value, list) else value
 
     def _tensor(self, reference: Any) -> Any:
         name, call, place = reference[:3]

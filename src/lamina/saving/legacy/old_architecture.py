@@ -24,6 +24,7 @@ _LACKING: dict[str, Any] = {
 }  # fmt: skip
 _BY_CLASS = {"ZeroPadding1D": {"data_format": "channels_last"}}
 _UNKNOWN = ("TorchModule", "RMSNormalization", "CosineMerge", "MaxoutDense", "Highway", "ParametricSoftplus")
+_CALLED = {"MultiHeadAttention": ("value", "key")}  # what the arguments of a call are, behind the first
 _ACTIVATIONS = {
     "elu", "exponential", "gelu", "leaky_relu", "linear", "mish", "relu", "relu6", "selu", "sigmoid", "softmax",
     "softplus", "softsign", "tanh", "log_softmax", "swish",
@@ -64,7 +65,7 @@ def _layer(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     lacking = {**_LACKING, **_BY_CLASS.get(name, {})}
     for key, value in config.items():
-        if key == "seed" and name not in _RECURRENT:
+        if key == "seed" and name not in (*_RECURRENT, "MultiHeadAttention"):
             found[key] = value if isinstance(value, int) else None
         elif key in lacking:
             if lacking[key] is not ... and value != lacking[key]:
@@ -78,6 +79,9 @@ def _layer(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if name.startswith("LocallyConnected"):
         found["implementation"] = 1 if found.get("padding") == "valid" else 2
         found.pop("dilation_rate", None)
+    if name == "MultiHeadAttention":  # which Keras 2 builds by its first call where these are not known
+        found.update(query_shape=None, key_shape=None, value_shape=None)
+        found.pop("flash_attention", None)
     if name == "InputLayer":
         found.update(sparse=False, ragged=False)
     return found
@@ -151,7 +155,9 @@ def _functional(config: Mapping[str, Any]) -> dict[str, Any]:
         old = old_entry(entry)
         inbound = [_written(entry["class_name"], args, kwargs) for args, kwargs in nodes]
         entries.append({**old, "name": entry["name"], "inbound_nodes": inbound})
-    ends = {key: _ends(config[key], models) for key in ("input_layers", "output_layers")}
+    graphs = {e["name"] for e in config["layers"] if isinstance(e["config"], Mapping) and "input_layers" in e["config"]}
+    # Where the model begins and ends, the calls of functional models are counted from 1 already.
+    ends = {key: _ends(config[key], models - graphs) for key in ("input_layers", "output_layers")}
     return {"name": config["name"], "trainable": config["trainable"], "layers": entries, **ends}
 
 
@@ -175,7 +181,7 @@ class _Call:
             if kind == "__tuple__":
                 return tuple(self._value(member) for member in value["items"])
             if kind == "__slice__":
-                return slice(*map(self._value, config))
+                return slice(*(self._value(config[part]) for part in ("start", "stop", "step")))
             if kind == "__ellipsis__":
                 return Ellipsis
             if kind == "__dtype__":
@@ -204,8 +210,8 @@ def counted(history: list[Any], models: set[str]) -> list[Any]:
 def _written(kind: str, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
     """One call as Keras 2 writes it: every tensor of the first argument carries the other arguments."""
     first, more = args[0], dict(kwargs)
-    if len(args) > 1:
-        more["initial_state" if kind in (*_RECURRENT, "Bidirectional") else "mask"] = args[1]
+    names = ("initial_state",) if kind in (*_RECURRENT, "Bidirectional") else _CALLED.get(kind, ("mask",))
+    more.update(zip(names, args[1:], strict=False))
     more = {key: value for key, value in more.items() if value is not None}
     states = more.pop("initial_state", None)
     if states is not None:
