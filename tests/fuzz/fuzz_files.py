@@ -35,12 +35,13 @@ import samples  # noqa: E402
 import torch  # noqa: E402
 
 from lamina.errors import LaminaError  # noqa: E402
-from lamina.saving import inspect_model, legacy, load_model, load_weights, model_from_json  # noqa: E402
+from lamina.saving import inspect_model, load_model, load_weights, model_from_json, model_from_yaml  # noqa: E402
+from lamina.saving.states import read_state  # noqa: E402
 
 MEMORY = 2**30
 SECONDS = 10
 CHUNK = 250
-KINDS = "keras h5 safetensors npz pt old_pt json yaml".split()
+KINDS = "keras h5 safetensors npz pt old_pt state json yaml".split()
 WATCHED = set(
     "os.system os.exec os.posix_spawn os.fork subprocess.Popen socket.connect socket.getaddrinfo urllib.Request "
     "pickle.find_class shutil.rmtree os.remove os.rename webbrowser.open pty.spawn ctypes.dlopen os.symlink os.link "
@@ -81,12 +82,13 @@ def load(path: Path, kind: str, owner: Any) -> Any:
     if kind == "keras":
         return load_model(path)
     if kind == "json":
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
-        return legacy.model_from_legacy_json(text) if legacy.is_legacy_config(text) else model_from_json(text)
+        return model_from_json(path.read_bytes().decode("utf-8", "surrogateescape"))
     if kind == "yaml":
-        return legacy.model_from_legacy_yaml(path.read_bytes().decode("utf-8", "surrogateescape"))
+        return model_from_yaml(path.read_bytes().decode("utf-8", "surrogateescape"))
+    if kind == "state":
+        return read_state(path)
     if kind == "h5" and not path.name.endswith(".weights.h5"):
-        return legacy.load_h5(path)
+        return load_model(path)
     return load_weights(owner, path)
 
 

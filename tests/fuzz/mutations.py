@@ -8,6 +8,7 @@ import json
 import random
 import struct
 import zipfile
+import zlib
 from typing import Any
 
 NUMBERS = [0, 1, -1, 2, 3, 7, 255, 10**6, 2**31, 2**32 + 1, 2**53, 2**63, 2**64, 10**30, -(2**31), 0.5, -1.5, 1e308]
@@ -279,6 +280,13 @@ class Mutator:
         header = json.dumps(self.tree(json.loads(data[8 : 8 + length]))).encode()
         stated = len(header) if self.chance.random() < 0.9 else self.chance.choice([0, 1, 2**40, 2**63, 2**64 - 1])
         return struct.pack("<Q", stated) + header + data[8 + length :]
+
+    def _state(self, data: bytes) -> bytes:
+        start = data.index(b"\n") + 1
+        length = int.from_bytes(data[start : start + 8], "little")
+        text = json.dumps(self.tree(json.loads(data[start + 8 : start + 8 + length]))).encode()
+        made = data[:start] + len(text).to_bytes(8, "little") + text + data[start + 8 + length : -4]
+        return made + zlib.crc32(made).to_bytes(4, "little")
 
     # ------------------------------------------------------------------ HDF5
     def _h5(self, data: bytes) -> bytes:

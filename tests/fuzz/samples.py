@@ -11,6 +11,7 @@ import torch
 
 import lamina
 from lamina import layers
+from lamina.saving.states import write_state
 
 LEGACY = Path(__file__).parents[1] / "saving" / "legacy_samples"
 
@@ -52,6 +53,13 @@ def samples(folder: Path) -> list[tuple[str, str, bytes]]:
             model.save(path) if ending == ".keras" else model.save_weights(path)
             found.append((kind, f"{name}{ending}", path.read_bytes()))
         found.append(("json", f"{name}.json", model.to_json().encode()))
+        state = {
+            "epoch": 3,
+            "model": dict(model.state_dict()),
+            "callbacks": [["x", {"best": 0.5, 1: (np.ones(3), "a")}]],
+        }
+        write_state(folder / "x.state", state)
+        found.append(("state", f"{name}.state", (folder / "x.state").read_bytes()))
         torch.save(model.state_dict(), folder / "old.pt", _use_new_zipfile_serialization=False)
         found.append(("old_pt", f"{name}.pt", (folder / "old.pt").read_bytes()))
     for path in sorted(LEGACY.glob("*.h5")):

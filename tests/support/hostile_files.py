@@ -18,7 +18,7 @@ import pytest
 import lamina
 from lamina import layers
 from lamina.errors import LaminaError
-from lamina.saving import legacy, load_model
+from lamina.saving import load_model
 
 WATCHED = set(
     "os.system os.exec os.posix_spawn os.fork subprocess.Popen socket.connect socket.getaddrinfo urllib.Request "
@@ -121,8 +121,8 @@ def changed_hdf5(content: bytes | Path, change: Callable[[Any], None]) -> bytes:
 
 
 def load_any(path: Path, **arguments: Any) -> Any:
-    """A model from a file, by whichever loader reads its kind."""
-    return legacy.load_h5(path, **arguments) if path.suffix == ".h5" else load_model(path, **arguments)
+    """A model from a file of any kind."""
+    return load_model(path, **arguments)
 
 
 def expect_refused(action: Callable[[], Any], words: str = "", *folders: Path) -> LaminaError:

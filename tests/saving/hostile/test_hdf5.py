@@ -24,7 +24,7 @@ from hostile_files import (
 import lamina
 from lamina import layers
 from lamina.errors import LaminaError
-from lamina.saving import inspect_model, legacy
+from lamina.saving import inspect_model
 from lamina.saving.hdf5 import open_hdf5
 from lamina.saving.hdf5_heaps import broken_heap
 
@@ -69,7 +69,7 @@ class Formats:
             self.model.load_weights(path)
             return self.model
         if path.name.endswith(".h5"):
-            legacy.load_h5_weights(self.model, path)
+            self.model.load_weights(path)
         return load_any(path)
 
 

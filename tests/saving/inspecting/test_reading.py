@@ -112,6 +112,16 @@ def test_an_architecture_as_yaml_is_described(tmp_path):
     assert found.format == "architecture as YAML" and found.layers[0].name == "d"
 
 
+def test_the_state_of_a_training_is_described(tmp_path):
+    from lamina.saving.states import write_state
+
+    write_state(tmp_path / "x", {"epoch": 3, "model": {"w": torch.zeros(2, 3)}, "random": [np.zeros(4), 1], "a": "b"})
+    found = inspect_model(tmp_path / "x")
+    assert found.format == "state of a training" and found.facts == {"epoch": 3, "a": "b"}
+    assert [(w.name, w.shape, w.bytes) for w in found.weights] == [("model.w", (2, 3), 24)]
+    assert [(w.name, w.dtype) for w in found.state] == [("random[0]", "float64")]
+
+
 def test_custom_classes_are_listed(tmp_path):
     parts = keras_parts(small_model(), tmp_path)
     parts["config.json"]["config"]["layers"][1].update(

@@ -14,7 +14,7 @@ from lamina.saving.hdf5 import open_hdf5
 from lamina.saving.inspecting.architecture import describe, describe_compilation
 from lamina.saving.inspecting.hdf5_contents import describe_hdf5, format_of
 from lamina.saving.inspecting.records import Inspection, shown
-from lamina.saving.inspecting.tensor_contents import describe_npz, describe_pt, describe_safetensors
+from lamina.saving.inspecting.tensor_contents import describe_npz, describe_pt, describe_safetensors, describe_state
 from lamina.saving.json_text import MAX_BYTES, parse_json
 from lamina.saving.legacy.yaml_text import parse_yaml, python_tags
 from lamina.saving.zip_members import ZipMembers, open_zip
@@ -93,6 +93,8 @@ def _describer(path: Path, head: bytes) -> Callable[[Path, Inspection], None]:
         return _zip
     if len(head) > 8 and head[8:9] == b"{" and path.suffix not in (".json", ".yaml", ".yml"):
         return _safetensors
+    if head.startswith(b"lamina state "):
+        return _state
     if head[:1] == b"\x80":
         return describe_pt
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
@@ -118,6 +120,11 @@ def _hdf5(path: Path, found: Inspection) -> None:
 def _safetensors(path: Path, found: Inspection) -> None:
     found.format = "safetensors"
     describe_safetensors(path, found)
+
+
+def _state(path: Path, found: Inspection) -> None:
+    found.format = "state of a training"
+    describe_state(path, found)
 
 
 def _json(path: Path, found: Inspection) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from lamina.errors import LoadError
 from lamina.saving.inspecting.known_names import harm
@@ -11,6 +15,7 @@ from lamina.saving.inspecting.records import Inspection, WeightRecord, shown
 from lamina.saving.npz import MAX_HEADER, npy_header
 from lamina.saving.pt_files import read_pt
 from lamina.saving.safetensors_header import read_header
+from lamina.saving.states import read_state
 from lamina.saving.zip_members import ZipMembers
 
 _STATE = ("optimizer", "optimizer_state", "optimizer_states", "optim")
@@ -54,6 +59,28 @@ def describe_pt(path: Path, found: Inspection) -> None:
         found.note("the pickle", problem)
     for doubt in contents.doubts:
         found.add("the pickle", "size", f"{doubt.what} ({doubt.received})", grave=False)
+
+
+def describe_state(path: Path, found: Inspection) -> None:
+    """Enter the tensors and arrays of the state of a training into an inspection.
+
+    Args:
+        path: the file.
+        found: the inspection.
+    """
+    waiting: list[tuple[str, Any]] = [("", read_state(path))]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, (torch.Tensor, np.ndarray)):
+            shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
+            record = WeightRecord(shown(name), shape, dtype, math.prod(shape) * value.itemsize)
+            (found.weights if name.startswith("model.") else found.state).append(record)
+        elif isinstance(value, dict):
+            waiting.extend(reversed([(f"{name}.{key}" if name else str(key), member) for key, member in value.items()]))
+        elif isinstance(value, (list, tuple)):
+            waiting.extend(reversed([(f"{name}[{place}]", member) for place, member in enumerate(value)]))
+        elif isinstance(value, (str, int, float)) and "." not in name and "[" not in name and len(found.facts) < 50:
+            found.facts[shown(name, 60)] = shown(value) if isinstance(value, str) else value
 
 
 def describe_npz(members: ZipMembers, found: Inspection, prefix: str = "") -> None:
