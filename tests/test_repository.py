@@ -27,16 +27,58 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding
 PUBLIC_MODULES = ("activations", "config", "constraints", "initializers", "regularizers", "seeds")
 
 # Imported at first use, inside the function that needs them.
-HEAVY = (
-    *("IPython", "PIL", "fontTools", "grandalf", "h5py", "keras", "matplotlib", "onnx", "onnxruntime", "onnxscript"),
-    *("pandas", "rich", "tensorboard", "torch.utils.tensorboard", "yaml"),
+HEAVY = tuple(
+    "IPython PIL fontTools grandalf h5py keras matplotlib onnx onnxruntime onnxscript pandas pooch rich tensorboard "
+    "torch.utils.tensorboard yaml".split()
 )
 
 # File -> what it may use although files and users' strings must never become code.
 MAY_RUN_CODE = {
     "engine/codegen.py": {"compile", "exec"},  # the forward that it generated itself
+    "saving/lambda_source.py": {"compile"},  # of the user's own text, to compare it with the code in memory
     "saving/legacy/yaml_text.py": {"yaml"},  # safe_load alone
     "training/workers.py": {"pickle"},  # by name, to catch PicklingError
+}
+
+# What opens or runs something -> the files that may call it. Everyone else goes through them.
+OPENERS = {
+    "h5py.File": {"saving/hdf5.py"},
+    "zipfile.ZipFile": {"saving/zip_members.py"},
+    "zipfile.PyZipFile": set(),
+    "tarfile.open": {"datasets/extracting.py"},
+    "tarfile.TarFile": set(),
+    "shutil.unpack_archive": set(),
+    "numpy.load": set(),
+    "numpy.lib.npyio.NpzFile": set(),
+    "torch.load": {"saving/tensors.py"},
+    "torch.jit.load": set(),
+    "torch.hub.load": set(),
+    "torch.export.load": set(),
+    "torch.package.PackageImporter": set(),
+    "json.load": set(),
+    "json.loads": {"saving/json_text.py", "saving/states.py", "callbacks/curves.py", "commands/run_folder.py"},
+    "yaml.load": set(),
+    "yaml.full_load": set(),
+    "yaml.unsafe_load": set(),
+    "importlib.import_module": {"__init__.py", "saving/objects.py", "commands/target.py"},
+    "importlib.machinery.SourceFileLoader": {"commands/target.py"},
+    "importlib.util.spec_from_file_location": set(),
+    "runpy.run_path": set(),
+    "runpy.run_module": set(),
+    "os.system": set(),
+    "os.popen": set(),
+    "subprocess.run": {"kernels/native/library.py"},
+    "subprocess.Popen": set(),
+    "ctypes.CDLL": {"kernels/native/library.py", "allocator.py"},
+    "urllib.request.urlopen": set(),
+    "urllib.request.urlretrieve": set(),
+    "requests.get": set(),
+    "pooch.retrieve": {"datasets/store.py"},
+}
+# Those that also write, and the files that may do that.
+WRITERS = {
+    "h5py.File": {"saving/weights_h5.py", "saving/legacy/writing.py"},
+    "zipfile.ZipFile": {"saving/archive.py"},
 }
 
 
@@ -135,6 +177,74 @@ def called_dangerously(call: ast.Call) -> set[str]:
 def test_the_search_for_dangerous_calls_finds_them(code, found):
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
     assert set().union(*map(called_dangerously, calls)) == found
+
+
+def calls_by_name(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Each call in a file with the full name of what is called, whatever the file imported it as."""
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.split(".")[0]
+                known[alias.asname or top] = alias.name if alias.asname else top
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            known.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            parts, function = [], node.func
+            while isinstance(function, ast.Attribute):
+                parts.append(function.attr)
+                function = function.value
+            if isinstance(function, ast.Name) and function.id in known:
+                yield ".".join([known[function.id], *reversed(parts)]), node
+
+
+def opened_beside(name: str, tree: ast.AST) -> list[str]:
+    """The calls in a file of what only other files may call."""
+    found = []
+    for called, node in calls_by_name(tree):
+        if called in OPENERS and name not in OPENERS[called]:
+            modes = [value.value for value in node.args[1:2] if isinstance(value, ast.Constant)]
+            if not (name in WRITERS.get(called, ()) and modes == ["w"]):
+                found.append(f"{name}:{node.lineno} {called}")
+    return found
+
+
+def test_files_are_opened_and_code_is_run_in_a_few_places_only():
+    expect_none(offence for name, tree in TREES.items() for offence in opened_beside(name, tree))
+
+
+def test_every_place_that_may_open_something_still_does():
+    """A permission that nobody needs is a hole."""
+    used = {(called, name) for name, tree in TREES.items() for called, _ in calls_by_name(tree)}
+    allowed = [(called, name) for table in (OPENERS, WRITERS) for called, names in table.items() for name in names]
+    expect_none(f"{name} {called}" for called, name in allowed if (called, name) not in used)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import h5py\nh5py.File(path)",
+        "import h5py as h\nh.File(path, 'r')",
+        "from zipfile import ZipFile\nZipFile(path)",
+        "import zipfile\nwith zipfile.ZipFile(path, 'a') as archive: pass",
+        "import numpy as np\nnp.load(path, allow_pickle=False)",
+        "from numpy import load as read\nread(path)",
+        "import torch\ndef f():\n    return torch.load(path, weights_only=True)",
+        "import importlib\nimportlib.import_module(name)",
+        "from importlib import import_module as take\ntake(name)",
+        "import os\nos.system('ls')",
+        "import json\njson.loads(text)",
+    ],
+)
+def test_the_search_for_openers_finds_them(code):
+    assert len(opened_beside("layers/core.py", ast.parse(code))) == 1
+
+
+def test_the_search_for_openers_finds_nothing_else():
+    code = "import h5py, json\nh5py.File(path, 'w')\njson.dumps(text)\nself.load(path)\nload(path)"
+    assert opened_beside("saving/weights_h5.py", ast.parse(code)) == []
+    assert len(opened_beside("saving/weights_h5.py", ast.parse("import h5py\nh5py.File(path, 'r+')"))) == 1
 
 
 def submodules() -> list[str]:

@@ -8,7 +8,7 @@ gives is decided by whoever asks: inside `in_full()` everything is described for
 from __future__ import annotations
 
 import types
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -27,6 +27,36 @@ _PACKAGES = {"lamina.optimizers.schedules": "keras.optimizers.schedules"}
 _full: ContextVar[bool] = ContextVar("descriptions are for files", default=False)
 _described: ContextVar[dict[int, Any] | None] = ContextVar("what a file describes", default=None)
 _revived: ContextVar[dict[Any, Any] | None] = ContextVar("what a file brought to life", default=None)
+
+
+_to_text: ContextVar[Callable[[Any], str | None] | None] = ContextVar("what writes functions as text", default=None)
+_from_text: ContextVar[Callable[[str], Any] | None] = ContextVar("what reads functions from text", default=None)
+
+
+@contextmanager
+def functions_as_text(write: Any = None, read: Any = None) -> Generator[None, None, None]:
+    """Write functions without a name of their own as text too, and read such texts where nobody knows the name.
+
+    Args:
+        write: gives the text of a function, or `None`.
+        read: gives the function of a text; without it no text is read.
+    """
+    tokens = _to_text.set(write), _from_text.set(read)
+    try:
+        yield
+    finally:
+        _to_text.reset(tokens[0])
+        _from_text.reset(tokens[1])
+
+
+def function_of_text(data: Any) -> Any:
+    """The function that stands as text in a description, if there is a text and texts are read now.
+
+    Args:
+        data: the description.
+    """
+    read = _from_text.get()
+    return read(data["source"]) if read is not None and isinstance(data.get("source"), str) else None
 
 
 @contextmanager
@@ -103,7 +133,10 @@ def described_function(function: Any) -> dict[str, Any]:
     """
     name = get_registered_name(function)
     module = getattr(function, "__module__", None)
-    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
+    data = {"module": module, "class_name": "function", "config": name, "registered_name": name}
+    write = _to_text.get()
+    text = write(function) if write is not None and registered_name(function) is None else None
+    return data if text is None else {**data, "source": text}
 
 
 def class_of(obj: Any) -> type:

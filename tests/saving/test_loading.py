@@ -229,7 +229,7 @@ def test_archives_that_are_none_or_not_whole(saved, tmp_path):
         for _ in range(2):
             archive.writestr("config.json", json.dumps(config))
         archive.writestr("model.weights.h5", weights)
-    with pytest.raises(LoadError, match="2 of that name"):
+    with pytest.raises(LoadError, match="two members of one name"):
         load_model(path)
 
 
@@ -247,8 +247,10 @@ def test_an_archive_that_unfolds_to_far_more_is_refused(saved, tmp_path):
 
 def test_other_members_are_not_looked_at(saved, tmp_path):
     config, weights = parts(saved)
-    more = {"assets__x.txt": b"x", "..__outside.txt": b"x", "metadata.json": b"{}"}
+    more = {"assets__x.txt": b"x", "metadata.json": b"{}"}
     assert load_model(written(tmp_path / "m.keras", config, weights, **more)).name == "net"
+    with pytest.raises(LoadError, match="leads out of the folder"):
+        load_model(written(tmp_path / "m.keras", config, weights, **{"..__outside.txt": b"x"}))
     assert sorted(os.listdir(tmp_path)) == ["m.keras"] and not (tmp_path.parent / "outside.txt").exists()
 
 

@@ -324,7 +324,7 @@ def test_nothing_in_a_file_is_run(legacy, tmp_path):
     content = {"dense.kernel": torch.zeros(2), "trap": Trap(sprung)}
     torch.save(content, tmp_path / "w.pt", _use_new_zipfile_serialization=not legacy)
     error = expect_unread(tmp_path / "w.pt")
-    assert error.received == "something else than tensors by name"
+    assert error.received in ("posix.mkdir", "nt.mkdir")
     assert not sprung.exists()
     torch.load(tmp_path / "w.pt", weights_only=False)
     assert sprung.exists(), "the trap is no trap"

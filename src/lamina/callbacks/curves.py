@@ -114,7 +114,7 @@ def _read(path: Path) -> dict[str, Series]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         return _from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text)
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
         raise _not_a_history(path, str(error)) from error
 
 

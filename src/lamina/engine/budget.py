@@ -10,20 +10,23 @@ from contextvars import ContextVar
 from lamina.errors import LoadError
 
 _left: ContextVar[list[int] | None] = ContextVar("numbers that weights may still have", default=None)
+_limit: ContextVar[str] = ContextVar("what limits them", default="the file holds")
 
 
 @contextmanager
-def weights_within(count: int) -> Generator[None, None, None]:
+def weights_within(count: int, limit: str = "the file holds") -> Generator[None, None, None]:
     """Refuse to make weights of more numbers than `count` together.
 
     Args:
         count: how many there may be.
+        limit: what limits them, in the words of the message.
     """
-    token = _left.set([count])
+    tokens = _left.set([count]), _limit.set(limit)
     try:
         yield
     finally:
-        _left.reset(token)
+        _left.reset(tokens[0])
+        _limit.reset(tokens[1])
 
 
 def spend(sizes: Sequence[int]) -> None:
@@ -41,7 +44,7 @@ def spend(sizes: Sequence[int]) -> None:
     left[0] -= math.prod(sizes)
     if left[0] < 0:
         raise LoadError(
-            "The config asks for more weights than the file holds.",
+            f"The config asks for more weights than {_limit.get()}.",
             expected="weights of the sizes in the file",
             received=f"one of shape {tuple(sizes)}",
             fix="do not load this file, or make the model yourself and call load_weights",

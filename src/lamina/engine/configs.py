@@ -13,7 +13,7 @@ from lamina.configurable import init_parameters
 from lamina.custom_objects import find_custom, find_custom_function
 from lamina.engine import nest
 from lamina.errors import LoadError
-from lamina.serialized import described
+from lamina.serialized import described, function_of_text
 
 _READ_BY_THEIR_OWNERS = ("initializer", "regularizer", "constraint", "activation")
 
@@ -118,6 +118,7 @@ def _function(data: dict[str, Any]) -> Any:
     """A function that a config names; code is never made of what a file holds."""
     names = [name for name in (data.get("registered_name"), data["config"]) if isinstance(name, str)]
     found = find_custom_function(*names) if data["class_name"] == "function" else None
+    found = function_of_text(data) if found is None and data["class_name"] == "function" else found
     if found is None:
         name = names[-1] if names and data["class_name"] == "function" else "<lambda>"
         code = data["class_name"] == "__lambda__"
@@ -129,6 +130,8 @@ def _function(data: dict[str, Any]) -> Any:
             received="bytecode" if code else repr(name),
             fix="save the model anew with a named function in place of the lambda"
             if code
+            else f"pass custom_objects={{{name!r}: f}}, or safe_mode=False to take its text: {data['source']!r:.200}"
+            if isinstance(data.get("source"), str)
             else f"pass custom_objects={{{name!r}: f}}, or put @lamina.saving.register_serializable() on it",
         )
     return found

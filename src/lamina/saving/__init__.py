@@ -11,6 +11,8 @@ from lamina.custom_objects import register_serializable as register_serializable
 from lamina.saving.archive import save_model as save_model
 from lamina.saving.exporting import export as export
 from lamina.saving.exporting import to_torch as to_torch
+from lamina.saving.inspecting import Inspection as Inspection
+from lamina.saving.inspecting import inspect_model as inspect_model
 from lamina.saving.legacy import LoadReport as LoadReport
 from lamina.saving.loading import load_model as load_model
 from lamina.saving.loading import model_from_json as model_from_json

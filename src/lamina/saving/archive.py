@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError, LaminaError, LoadError
+from lamina.saving.json_text import parse_json
 from lamina.saving.legacy import save_h5
-from lamina.saving.objects import check_depth, complete_registries, serialize_keras_object, unreadable
-from lamina.saving.tensors import FREE_BYTES, MAX_UNFOLDING
+from lamina.saving.objects import check_depth, complete_registries, serialize_keras_object
 from lamina.saving.weights_h5 import weights_bytes
+from lamina.saving.zip_members import ZipMembers, open_zip
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 FORMAT = "3.15.1"
@@ -95,47 +96,36 @@ def read_archive(filepath: str | os.PathLike[str]) -> Archive:
     Raises:
         LoadError: it is no such file, is damaged, or unfolds to far more than it holds.
     """
-    name = os.fspath(filepath)
+    name = str(os.fspath(filepath))
+    if not os.path.exists(filepath):
+        raise LoadError("There is no such file.", received=name, fix="check the path")
     try:
-        with zipfile.ZipFile(filepath) as archive:
-            config = parsed(_member(archive, CONFIG, name, MAX_JSON_BYTES), f"{CONFIG} of {name}")
-            has_note = METADATA in archive.namelist()
-            note = parsed(_member(archive, METADATA, name, MAX_JSON_BYTES), METADATA) if has_note else {}
-            return Archive(config, note, _member(archive, WEIGHTS, name))
-    except LaminaError:
-        raise
-    except FileNotFoundError:
-        raise LoadError("There is no such file.", received=str(name), fix="check the path") from None
+        with open_zip(filepath, name) as members:
+            config = parsed(_member(members, CONFIG, MAX_JSON_BYTES), f"{CONFIG} of {name}")
+            note = parsed(_member(members, METADATA, MAX_JSON_BYTES), METADATA) if METADATA in members else {}
+            return Archive(config, note, _member(members, WEIGHTS))
     except Exception as error:
+        if isinstance(error, LaminaError) and "cannot be read as a zip" not in error.what:
+            raise
+        received = error.received if isinstance(error, LaminaError) else str(error).strip() or type(error).__name__
         raise LoadError(
             f"{name} cannot be read as a .keras file.",
             expected="a whole zip archive",
-            received=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
+            received=(received or "").partition("\n")[0][:200],
             fix="the file may be cut short, damaged or of another kind; get it again",
         ) from error
 
 
-def _member(archive: zipfile.ZipFile, name: str, source: str, limit: int | None = None) -> bytes:
+def _member(members: ZipMembers, name: str, limit: int | None = None) -> bytes:
     """One member, once its size is known to be harmless."""
-    found = [member for member in archive.infolist() if member.filename == name]
-    if len(found) != 1:
+    if name not in members:
         raise LoadError(
-            f"{source} is no .keras file.",
+            f"{members.name} is no .keras file.",
             expected=f"one member named {name}",
-            received=", ".join(archive.namelist()[:6]) if not found else f"{len(found)} of that name",
+            received=", ".join(list(members)[:6]),
             fix="save the model with model.save('model.keras')",
         )
-    member = found[0]
-    too_large = limit is not None and member.file_size > limit
-    if too_large or member.file_size > MAX_UNFOLDING * member.compress_size + FREE_BYTES:
-        raise LoadError(
-            f"{source} unfolds to far more than it holds.",
-            expected=f"at most {limit:,} bytes" if too_large else f"at most {MAX_UNFOLDING} times its size",
-            received=f"{name}: {member.compress_size:,} bytes that claim to be {member.file_size:,}",
-            fix="do not load this file",
-        )
-    with archive.open(member) as file:
-        return file.read(member.file_size)
+    return members.read(name, limit)
 
 
 def parsed(text: str | bytes, name: str) -> dict[str, Any]:
@@ -148,10 +138,7 @@ def parsed(text: str | bytes, name: str) -> dict[str, Any]:
     Raises:
         LoadError: it is no JSON, or no dict, or nested beyond measure.
     """
-    try:
-        data = json.loads(text)
-    except Exception as error:
-        raise unreadable(error) from error
+    data = parse_json(text, name)
     if not isinstance(data, dict):
         raise LoadError(
             f"{name} does not describe a model.",

@@ -7,7 +7,7 @@ hold (a shape of terabytes over no bytes), and ask for filters that load code. A
 from __future__ import annotations
 
 import io
-import mmap
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +16,17 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import LaminaError, LoadError
+from lamina.saving.hdf5_attributes import Unreadable, has_loose_texts, read_attribute
+from lamina.saving.hdf5_heaps import refuse_broken_heaps
 
 MAX_OBJECTS = 200_000
 MAX_DEPTH = 64
-MAX_ATTRIBUTE_BYTES = 256 * 2**20
+MAX_WAYS = 16
 MAX_RATIO = 1100
 """How many times its stored bytes an array may be: what deflate can reach at best is 1032."""
+
+MAX_READINGS = 16
+"""How often the bytes of a file may be read: arrays that share their bytes would be read again and again."""
 
 _FREE_BYTES = 2**16  # below this, nothing is too large for what is stored
 _FILTERS = {1, 2, 3, 32000}  # deflate, shuffle, fletcher32, lzf: those that HDF5 and h5py bring themselves
@@ -52,7 +57,22 @@ class Group:
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The attributes: texts, numbers and arrays of them."""
-        return {name: self._file.attribute(self._group, name, self.path) for name in self._group.attrs}
+        return {name: self.attribute(name) for name in self.attribute_names()}
+
+    def attribute_names(self) -> list[str]:
+        """The names of the attributes."""
+        return list(self._group.attrs)
+
+    def attribute(self, name: str) -> Any:
+        """One attribute: a text, a number, or a list of them.
+
+        Args:
+            name: its name.
+
+        Raises:
+            LoadError: there is none, it is something else, or too large.
+        """
+        return self._file.attribute_of(self._group, name, self.path)
 
     def group(self, name: str) -> Group:
         """A group inside.
@@ -110,6 +130,17 @@ class Group:
         self._file.check(found, path)
         return found.dtype
 
+    def claim(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        """The shape and dtype that an array claims, whether or not it may be read.
+
+        Args:
+            name: its name.
+        """
+        found, path = self._member(name)
+        if _is_group(found) or found.shape is None:
+            raise _wrong(self._file.name, path, "an array", "a group" if _is_group(found) else "nothing")
+        return tuple(found.shape), found.dtype
+
     def arrays(self) -> Iterator[str]:
         """The paths of all arrays below, without reading them."""
         for name in self:
@@ -140,12 +171,18 @@ class Hdf5File(Group):
     Args:
         file: h5py's file.
         name: what messages call it.
+        source: its path, or its bytes.
     """
 
-    def __init__(self, file: Any, name: str) -> None:
+    def __init__(self, file: Any, name: str, source: str | os.PathLike[str] | bytes) -> None:
         super().__init__(self, file, "/")
         self.name = name
+        self._source: Any = source
+        self._heaps_are_sound = False
+        self._ways: dict[int, set[str]] = {}
         self._seen = 0
+        self._taken = 0
+        self._size = int(file.id.get_filesize())
 
     def member(self, group: Any, name: str, path: str) -> Any:
         """What lies in a group under a name, if it is there itself and no link.
@@ -182,6 +219,8 @@ class Hdf5File(Group):
         found = group[name]
         if not isinstance(found, (h5py.Group, h5py.Dataset)):
             raise _wrong(self.name, path, "a group or an array", type(found).__name__)
+        if isinstance(found, h5py.Group):
+            self._note_way(found, path)
         return found
 
     def check(self, dataset: Any, path: str) -> None:
@@ -206,11 +245,14 @@ class Hdf5File(Group):
         strange = [number for number in filters if number not in _FILTERS]
         if strange:
             raise _wrong(self.name, path, "deflate, shuffle, fletcher32 or lzf", f"filter {strange[0]}")
+        if dataset.shape is None:
+            raise _wrong(self.name, path, "an array", "an empty dataspace")
         # Two bytes without fields are how Keras keeps bfloat16, which HDF5 has no type for.
         opaque = dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.dtype.names is None
         if dataset.dtype.hasobject or not (dataset.dtype.kind in "biufcSU" or opaque):
             raise _wrong(self.name, path, "numbers", f"dtype {dataset.dtype}")
-        stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
+        # Chunks may share their bytes, and then claim more together than the file is long.
+        stored, claimed = min(dataset.id.get_storage_size(), self._size), _bytes_of(dataset.shape, dataset.dtype)
         limit = max(_FREE_BYTES, stored * (MAX_RATIO if filters else 1))
         if claimed > limit:
             raise LoadError(
@@ -234,9 +276,17 @@ class Hdf5File(Group):
         self.check(dataset, path)
         if shape is not None and tuple(dataset.shape) != tuple(shape):
             raise _wrong(self.name, path, f"shape {tuple(shape)}", f"shape {tuple(dataset.shape)}")
+        self._taken += min(dataset.id.get_storage_size(), _bytes_of(dataset.shape, dataset.dtype))
+        if self._taken > MAX_READINGS * self._size + _FREE_BYTES:
+            raise LoadError(
+                f"{self.name} has arrays that share their bytes.",
+                expected=f"at most {MAX_READINGS} times the {self._size:,} bytes of the file",
+                received=f"{self._taken:,} with {path}",
+                fix="do not load this file",
+            )
         return np.asarray(dataset[()])
 
-    def attribute(self, owner: Any, name: str, path: str) -> Any:
+    def attribute_of(self, owner: Any, name: str, path: str) -> Any:
         """An attribute: a text, a number, or an array of them.
 
         Args:
@@ -247,23 +297,28 @@ class Hdf5File(Group):
         Raises:
             LoadError: it is something else, or too large.
         """
-        found = owner.attrs.get_id(name)
-        claimed = int(np.prod(found.shape, dtype=np.float64)) * found.dtype.itemsize
-        if claimed > MAX_ATTRIBUTE_BYTES:
-            raise _wrong(self.name, f"{path}@{name}", f"at most {MAX_ATTRIBUTE_BYTES:,} bytes", f"{claimed:,}")
-        if found.dtype.kind not in "biufSU" and not _is_text(found.dtype):  # HDF5 crashes on some others if damaged
-            raise _wrong(self.name, f"{path}@{name}", "a text or numbers", f"dtype {found.dtype}")
-        value = owner.attrs[name]
-        if isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-        if isinstance(value, np.ndarray):
-            return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value.tolist()]
-        if isinstance(value, np.generic):
-            value = value.item()
-            return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        if isinstance(value, (str, int, float, bool)):
-            return value
-        raise _wrong(self.name, f"{path}@{name}", "a text or numbers", type(value).__name__)
+        try:
+            if has_loose_texts(owner, name) and not self._heaps_are_sound:
+                lengths = self._group.id.get_create_plist().get_sizes()[1]
+                refuse_broken_heaps(self._source, lengths, self.name)
+                self._heaps_are_sound = True
+            return read_attribute(owner, name, self._size)
+        except Unreadable as error:
+            raise _wrong(self.name, f"{path}@{name}", *error.args) from None
+
+    def _note_way(self, group: Any, path: str) -> None:
+        """Refuse groups that hold each other: the ways to them double at each level."""
+        import h5py
+
+        ways = self._ways.setdefault(h5py.h5o.get_info(group.id).addr, set())
+        ways.add(path)
+        if len(ways) > MAX_WAYS:
+            raise LoadError(
+                f"{self.name} is nested or filled beyond measure.",
+                expected=f"groups to which at most {MAX_WAYS} ways lead",
+                received=f"one more, {path[:120]}",
+                fix="do not load this file",
+            )
 
 
 @contextmanager
@@ -291,9 +346,8 @@ def open_hdf5(source: str | os.PathLike[str] | bytes, name: str | None = None) -
     label = name or (os.fspath(source) if not isinstance(source, bytes) else "the file")
     target: Any = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
     try:
-        _check_heaps(source, str(label))
         with h5py.File(target, "r") as file:
-            yield Hdf5File(file, str(label))
+            yield Hdf5File(file, str(label), source)
     except LaminaError:
         raise
     except FileNotFoundError:
@@ -307,41 +361,9 @@ def open_hdf5(source: str | os.PathLike[str] | bytes, name: str | None = None) -
         ) from error
 
 
-def _check_heaps(source: str | os.PathLike[str] | bytes, name: str) -> None:
-    """Refuse a file in which texts lie in a heap whose sizes do not add up: HDF5 would walk it for ever.
-
-    A heap is `GCOL`, a version, its size, and objects: number, count, size, data; number 0 is the free rest.
-    """
-    if isinstance(source, bytes):
-        _walk_heaps(source, name)
-        return
-    with open(source, "rb") as file:
-        if os.fstat(file.fileno()).st_size:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                _walk_heaps(data, name)
-
-
-def _walk_heaps(data: Any, name: str) -> None:
-    begin = data.find(b"GCOL\x01\x00\x00\x00")
-    while begin >= 0:
-        end = begin + int.from_bytes(data[begin + 8 : begin + 16], "little")
-        place = begin + 16
-        while end <= len(data) and end - place >= 16:
-            number = int.from_bytes(data[place : place + 2], "little")
-            size = int.from_bytes(data[place + 8 : place + 16], "little")
-            place += 16 + -(-size // 8) * 8 if number else size
-            if place > end or (number == 0 and size < 16):
-                raise _wrong(
-                    name, f"byte {begin}", "a heap of texts whose sizes add up", f"an object of {size:,} bytes"
-                )
-        begin = data.find(b"GCOL\x01\x00\x00\x00", begin + 4)
-
-
-def _is_text(dtype: np.dtype) -> bool:
-    """Whether values of a dtype are texts of any length."""
-    import h5py
-
-    return h5py.check_string_dtype(dtype) is not None
+def _bytes_of(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """How much memory an array of that shape takes."""
+    return math.prod(shape) * dtype.itemsize
 
 
 def _is_group(found: Any) -> bool:

@@ -14,13 +14,15 @@ from lamina.engine.layer import Layer
 from lamina.errors import LaminaError, LoadError, WeightsError
 from lamina.registry import LAYERS
 from lamina.saving.archive import Archive, parsed, read_archive
+from lamina.saving.counts import numbers_that_fit
 from lamina.saving.hdf5 import open_hdf5
+from lamina.saving.lambda_source import function_from
 from lamina.saving.legacy import is_legacy_config, load_h5, model_from_legacy_json, model_from_legacy_yaml
 from lamina.saving.objects import complete_registries, finish, unreadable
 from lamina.saving.optimizer_h5 import load_optimizer
 from lamina.saving.report import WeightsReport, carry_out
 from lamina.saving.weights import h5_planner
-from lamina.serialized import sharing
+from lamina.serialized import functions_as_text, sharing
 
 _SLACK = 2**22  # numbers that a layer of a user may have beside those in the file
 
@@ -40,7 +42,9 @@ def load_model(
         filepath: a `.keras` file, written here or by Keras 3, or an `.h5` file of Keras 1, Keras 2 or tf.keras.
         custom_objects: classes and functions of your own by name.
         compile: whether to compile the model as it was.
-        safe_mode: accepted for Keras's sake.
+        safe_mode: with `False`, a function of a `Lambda` layer that nobody knows is made of its text in the file, if
+            that is an expression of torch's functions, as lamina writes it; it can compute with tensors and nothing
+            else. Bytecode is refused all the same.
 
     Returns:
         The model. One that cannot be built from what the file says takes its weights with the first data.
@@ -65,7 +69,7 @@ def load_model(
     config = dict(archive.config)
     arguments = config.pop("compile_config", None)
     try:
-        with CustomObjectScope(custom_objects):
+        with CustomObjectScope(custom_objects), functions_as_text(read=None if safe_mode else function_from):
             with weights_within(_count(archive, str(path)) + _SLACK):
                 model = _model_from(config)
             if compile and isinstance(arguments, dict) and arguments:
@@ -103,7 +107,8 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
         return model_from_legacy_json(config, custom_objects)
     arguments = config.pop("compile_config", None)
     with CustomObjectScope(custom_objects):
-        model = _model_from(config)
+        with weights_within(numbers_that_fit(), "this machine has memory for"):
+            model = _model_from(config)
         if isinstance(arguments, dict) and arguments:
             _compile(model, arguments, "the JSON")
     return model

@@ -16,7 +16,9 @@ from lamina.custom_objects import CustomObjectScope, find_custom, find_custom_fu
 from lamina.engine.abstract import slice_parts
 from lamina.errors import ArgumentError, LaminaError, LoadError
 from lamina.registry import Registry
-from lamina.serialized import described, described_function, in_full, is_function, sharing
+from lamina.saving.counts import check_counts
+from lamina.saving.lambda_source import function_from, source_of
+from lamina.serialized import described, described_function, functions_as_text, in_full, is_function, sharing
 
 MAX_DEPTH = 200
 
@@ -60,7 +62,7 @@ def serialize_keras_object(obj: Any) -> Any:
         >>> serialize_keras_object(L2(0.5))
         {'module': 'keras.regularizers', 'class_name': 'L2', 'config': {'l2': 0.5}, 'registered_name': None}
     """
-    with in_full():
+    with in_full(), functions_as_text(write=source_of):
         data = _plain(obj, "the object")
     counts: Counter[int] = Counter()
     _count_shared(data, counts)
@@ -159,7 +161,7 @@ def deserialize_keras_object(
     Args:
         config: the data.
         custom_objects: classes and functions of your own by name.
-        safe_mode: accepted for Keras's sake.
+        safe_mode: whether functions that stand as text are refused too; see `load_model`.
 
     Returns:
         The object; plain data, lists and dicts as they are.
@@ -175,7 +177,8 @@ def deserialize_keras_object(
     complete_registries()
     check_depth(config)
     try:
-        with CustomObjectScope(custom_objects), sharing():
+        texts = functions_as_text(read=None if safe_mode else function_from)
+        with CustomObjectScope(custom_objects), sharing(), texts:
             return revived(config)
     except LaminaError:
         raise
@@ -198,7 +201,7 @@ def unreadable(error: Exception) -> LoadError:
 
 
 def check_depth(data: Any) -> None:
-    """Refuse data that are nested beyond measure.
+    """Refuse data that are nested, or ask for tables, beyond measure.
 
     Args:
         data: from JSON.
@@ -215,6 +218,7 @@ def check_depth(data: Any) -> None:
             for member in (value.values() if isinstance(value, dict) else value)
         ]
         if not level:
+            check_counts(data)
             return
     raise LoadError(
         "The config is nested beyond measure.", expected=f"at most {MAX_DEPTH} levels", fix="do not load this file"

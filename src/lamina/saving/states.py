@@ -83,7 +83,7 @@ def read_state(path: str | os.PathLike[str]) -> Any:
         raise LoadError(
             f"{path} cannot be read.", received=error.strerror or str(error), fix="check the path"
         ) from error
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, OverflowError) as error:
         if isinstance(error, LoadError):
             raise
         raise _damaged(path, "a description that does not hold together") from error

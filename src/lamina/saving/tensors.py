@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import torch
 
 from lamina.atomic import atomic_path
 from lamina.errors import ArgumentError, LoadError, NotBuiltError, write_error
+from lamina.saving.npz import read_npz
+from lamina.saving.pt_files import refuse_unsafe
 from lamina.saving.report import Assignment, Plan, as_tensor
+from lamina.saving.safetensors_header import read_header
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
-MAX_UNFOLDING = 100
-"""How many times its size in an archive a member may have."""
-FREE_BYTES = 2**20  # below this, no size is suspicious
 
 
 def write_tensors(module: torch.nn.Module, path: Path) -> None:
@@ -129,15 +128,18 @@ def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
         raise LoadError("There is no such file.", received=str(path), fix="check the path")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
+            return _read_safetensors(path)
         if path.suffix == ".npz":
-            return _read_npz(path)
-        _refuse_compression(path)
+            return {name: as_tensor(array) for name, array in read_npz(path).items()}
+        refuse_unsafe(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except LoadError:
-        raise
+    except LoadError as error:
+        raise LoadError(
+            f"{path} cannot be read as {path.suffix}: it {error.what.removeprefix(str(path)).strip()}",
+            expected=error.expected,
+            received=error.received,
+            fix=error.fix,
+        ) from error
     except Exception as error:
         # torch's message for a pickle that it refuses advises to run what is in it.
         refused = type(error).__name__ == "UnpicklingError"
@@ -159,19 +161,14 @@ def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     )
 
 
-def _read_npz(path: Path) -> dict[str, torch.Tensor]:
-    """The arrays of an `.npz` file; no member may unfold to much more than the file holds."""
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.file_size > MAX_UNFOLDING * member.compress_size + FREE_BYTES:
-                raise LoadError(
-                    f"{path} unfolds to far more than it holds.",
-                    expected=f"at most {MAX_UNFOLDING} times its size",
-                    received=f"{member.filename}: {member.compress_size:,} bytes that claim to be {member.file_size:,}",
-                    fix="do not load this file",
-                )
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: as_tensor(arrays[name]) for name in arrays.files}
+def _read_safetensors(path: Path) -> Mapping[str, torch.Tensor]:
+    """The tensors in a file whose header has been checked."""
+    from safetensors.torch import load_file
+
+    problems = read_header(path).problems
+    if problems:
+        raise problems[0]
+    return load_file(path)
 
 
 def _is_plain(value: Any) -> bool:
@@ -179,20 +176,6 @@ def _is_plain(value: Any) -> bool:
     if not isinstance(value, torch.Tensor) or value.is_nested or value.is_quantized:
         return False
     return value.layout is torch.strided and value.device.type == "cpu"
-
-
-def _refuse_compression(path: Path) -> None:
-    """Refuse an archive whose small members would unfold to large ones; torch compresses none."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            packed = [member.filename for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED]
-        if packed:
-            raise LoadError(
-                f"{path} is compressed, as no file of torch is.",
-                expected="members that are stored as they are",
-                received=packed[0],
-                fix="save the weights again",
-            )
 
 
 def _first_line(error: Exception) -> str:

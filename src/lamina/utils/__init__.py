@@ -1,5 +1,6 @@
 """Helpers for users; the library itself imports nothing from here."""
 
+from lamina.datasets.store import get_file as get_file
 from lamina.inspection import plot_model as plot_model
 from lamina.naming import reset_names as clear_session
 from lamina.seeds import set_random_seed as set_random_seed
@@ -12,6 +13,7 @@ from lamina.utils.labels import to_categorical as to_categorical
 __all__ = [
     "PyDataset",
     "clear_session",
+    "get_file",
     "normalize",
     "pack_x_y_sample_weight",
     "plot_model",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from lamina.errors import LoadError
+from lamina.saving.json_text import parse_json
 from lamina.saving.legacy.functions import as_tensor
 
 # The raw operation -> the function, and its attributes -> arguments.
@@ -49,7 +49,7 @@ def call_of_node(config: Mapping[str, Any], first: Any) -> tuple[str, list[Any],
     """
     node = config.get("node_def")
     try:
-        node = json.loads(node) if isinstance(node, str) else node
+        node = parse_json(node, "node_def") if isinstance(node, str) else node
         operation = node["op"]  # type: ignore[index]
     except (ValueError, TypeError, KeyError):
         raise LoadError(

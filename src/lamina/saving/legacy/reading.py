@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import warnings
@@ -11,7 +10,9 @@ from typing import Any, NamedTuple
 
 from lamina.engine.layer import Layer
 from lamina.errors import LoadError, WeightsError
+from lamina.saving.counts import check_counts
 from lamina.saving.hdf5 import Group, Hdf5File, open_hdf5
+from lamina.saving.json_text import parse_json
 from lamina.saving.legacy import training
 from lamina.saving.legacy.architecture import Builder
 from lamina.saving.legacy.guarding import whole_or_refused, within_bytes
@@ -154,8 +155,8 @@ def is_legacy_config(config: Any) -> bool:
     """
     if isinstance(config, (str, bytes)):
         try:
-            config = json.loads(config)
-        except ValueError:
+            config = parse_json(config, "The JSON")
+        except LoadError:
             return False
     if not isinstance(config, dict) or "class_name" not in config:
         return False
@@ -167,10 +168,11 @@ def is_legacy_config(config: Any) -> bool:
         return True
     if not isinstance(inner, dict):
         return False
-    for entry in inner.get("layers") or []:
+    entries = inner.get("layers")
+    for entry in entries if isinstance(entries, list) else []:
         nodes = entry.get("inbound_nodes") if isinstance(entry, dict) else None
         arguments = entry.get("config") if isinstance(entry, dict) else None
-        if nodes:
+        if nodes and isinstance(nodes, list):
             return isinstance(nodes[0], list)
         if isinstance(arguments, dict) and arguments.keys() & {"batch_input_shape", "batch_shape"}:
             return "batch_input_shape" in arguments
@@ -186,9 +188,10 @@ def _json(text: Any, name: str) -> Any:
             received="none" if text is None else type(text).__name__,
             fix="make the model, and load the file with load_weights",
         )
-    found = json.loads(text)
+    found = parse_json(text, name)
     if not isinstance(found, dict):
         raise LoadError(f"{name} is not what Keras writes.", expected="a JSON object", received=repr(found)[:60])
+    check_counts(found)
     return found
 
 

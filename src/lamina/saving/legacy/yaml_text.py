@@ -30,22 +30,51 @@ def model_from_legacy_yaml(text: str, custom_objects: Mapping[str, Any] | None =
         LoadError: PyYAML is not installed, the text asks for a Python object, or it describes no model.
         UnknownNameError: a class in it is not known.
     """
-    found = _OTHER.search(_PLAIN.sub("", text))
-    if found is not None:
-        raise LoadError(
-            "The YAML asks for a Python object, which could run any code.",
-            expected="texts, numbers, lists and dicts",
-            received=found.group()[:80],
-            fix="do not load this text",
-        )
     with whole_or_refused("The YAML"):
-        config = _loaded(_PLAIN.sub("", text))
+        config = parse_yaml(text)
         if not isinstance(config, dict):
             raise LoadError(
                 "The YAML describes no model.", expected="keys class_name and config", received=type(config).__name__
             )
-        _check_size(config)
         return Builder(custom_objects).model(config)
+
+
+def python_tags(text: str) -> list[str]:
+    """The Python objects that a text asks for, other than numbers, texts, lists and dicts.
+
+    Args:
+        text: the YAML.
+
+    Example:
+        >>> python_tags("a: !!python/tuple [1], b: !!python/object/apply:os.system [ls]")
+        ['!!python/object/apply:os.system']
+    """
+    return list(dict.fromkeys(match.group()[:80] for match in _OTHER.finditer(_PLAIN.sub("", text))))
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says.
+
+    Args:
+        text: the text. It needs PyYAML, and is read by its `safe_load`.
+
+    Raises:
+        LoadError: PyYAML is not installed, the text is no YAML, asks for a Python object, or stands for too much.
+    """
+    tags = python_tags(text)
+    if tags:
+        raise LoadError(
+            "The YAML asks for a Python object, which could run any code.",
+            expected="texts, numbers, lists and dicts",
+            received=tags[0],
+            fix="do not load this text",
+        )
+    try:
+        config = _loaded(_PLAIN.sub("", text))
+    except RecursionError:
+        raise LoadError("The YAML is nested beyond measure.", fix="do not load this text") from None
+    _check_size(config)
+    return config
 
 
 def _loaded(text: str) -> Any:
