@@ -127,8 +127,8 @@ class MultiHeadAttention(Layer):
         self.query_dense = self._projection("query", rank, (self.num_heads, self.key_dim))
         self.key_dense = self._projection("key", len(key_shape), (self.num_heads, self.key_dim))
         if self.use_gate:  # Keras's order of weights
-            self.gate_dense = self._projection("gate", rank, (self.num_heads, self.value_dim), activation="sigmoid")
-            self.gate_dense.build(query_shape)
+            self._gate_dense = self._projection("gate", rank, (self.num_heads, self.value_dim), activation="sigmoid")
+            self._gate_dense.build(query_shape)
         self.value_dense = self._projection("value", len(value_shape), (self.num_heads, self.value_dim))
         outputs = self.output_shape or (query_shape[-1],)
         self.output_dense = self._projection("attention_output", rank, outputs, heads=True)
@@ -191,7 +191,7 @@ class MultiHeadAttention(Layer):
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=_as_offset(hidden, q))
         mixed = self._heads_last(mixed, parts[0])
-        outputs = self.output_dense(mixed * self.gate_dense(query) if self.use_gate else mixed)
+        outputs = self.output_dense(mixed * self._gate_dense(query) if self.use_gate else mixed)
         return (outputs, self._by_axes(scores, parts[0], parts[1])) if return_attention_scores else outputs
 
     def _axes(self, projected: Tensor) -> tuple[list[int], list[int]]:
