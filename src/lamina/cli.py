@@ -1,4 +1,4 @@
-"""The command line: `lamina train`, `lamina summary`, `lamina plot`, `lamina profile`, `lamina inspect`."""
+"""The command line: `lamina train`, `lamina summary`, `lamina plot`, `lamina profile`, `lamina inspect` and so on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lamina import __version__
-from lamina.commands import inspect, plot, profile, summary, train
+from lamina.commands import convert, inspect, plot, profile, summary, train
 from lamina.errors import LaminaError
 
 
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plot.add_parser(commands)
     profile.add_parser(commands)
     inspect.add_parser(commands)
+    convert.add_parser(commands)
     try:
         given = parser.parse_args(arguments)
     except SystemExit as stop:  # help, version, or a mistake that has been reported

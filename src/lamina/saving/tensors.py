@@ -32,8 +32,22 @@ def write_tensors(module: torch.nn.Module, path: Path) -> None:
         OSError: there is no such folder, or a folder of that name.
         WriteError: the file cannot be written; the one that was there is untouched.
     """
+    write_named(state_of(module, "save"), path)
+
+
+def write_named(named: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors by name, whole or not at all.
+
+    Args:
+        named: the tensors.
+        path: its suffix says the format.
+
+    Raises:
+        OSError: there is no such folder, or a folder of that name.
+        WriteError: the file cannot be written; the one that was there is untouched.
+    """
     # Weights keep Keras's shapes; files hold them in that order too, whatever their order in memory.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_of(module, "save").items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     try:
         with atomic_path(path) as part:
             _write(tensors, part, path.suffix)
