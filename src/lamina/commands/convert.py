@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def _write(model: Any, target: Path) -> None:
     elif target.suffix in PROGRAMS:
         model.export(target)
     else:
-        _write_text(target, json.dumps(json.loads(model.to_json()), indent=2) + "\n")
+        _write_text(target, model.to_json(indent=2) + "\n")
 
 
 def _write_text(path: Path, text: str) -> None:
