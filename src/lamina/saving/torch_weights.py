@@ -53,7 +53,7 @@ def load_torch_weights(
             under the name with dots for its last underscores: `layer1_0_conv1` finds `layer1.0.conv1`.
         skip_mismatch: whether weights that do not fit, or are not there, are left as they are.
         data_format: how the source flattens images; `"channels_last"` for the state of `model.to_torch()`, which
-            flattens as lamina does.
+            flattens as lamina does (as does `to_torch("channels_first")` before a `Concatenate` or a normalization).
 
     Returns:
         What was restored, skipped and missing.
