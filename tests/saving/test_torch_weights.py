@@ -165,6 +165,12 @@ def test_names_with_underscores_find_torchvisions_names_with_dots(suffix, tmp_pa
     torch.testing.assert_close(model(last(x)), network(x), **CLOSE)
 
 
+def test_only_the_last_underscores_need_to_be_dots():
+    model = model_of(L.Dense(2, name="stage_one_0_fc_a"), shape=(3,))
+    state = {"stage_one.0.fc.a.weight": torch.ones(2, 3), "stage_one.0.fc.a.bias": torch.ones(2)}
+    assert load_torch_weights(model, state).restored == ["stage_one_0_fc_a.kernel", "stage_one_0_fc_a.bias"]
+
+
 # ---------------------------------------------------------------------- each kind alone
 LAST, SAME = (last, last), (lambda x: x, lambda x: x)
 FIRST = (SAME[0], lambda y: y[0])
@@ -212,6 +218,12 @@ KINDS = {
     ),
     "gru": (lambda: L.GRU(4, return_sequences=True), lambda: nn.GRU(3, 4, batch_first=True), (6, 3), FIRST),
     "rnn": (lambda: L.SimpleRNN(4, return_sequences=True), lambda: nn.RNN(3, 4, batch_first=True), (6, 3), FIRST),
+    "around a cell": (
+        lambda: L.RNN(L.LSTMCell(4), return_sequences=True),
+        lambda: nn.LSTM(3, 4, batch_first=True),
+        (6, 3),
+        FIRST,
+    ),
     "both ways": (
         lambda: L.Bidirectional(L.LSTM(4, return_sequences=True)),
         lambda: nn.LSTM(3, 4, batch_first=True, bidirectional=True),
@@ -262,6 +274,15 @@ def test_a_cell_and_a_layer_without_a_model_take_torchs_weights():
     cell(x, [h])
     load_torch_weights(cell, theirs.state_dict())
     torch.testing.assert_close(cell(x, [h])[0], theirs(x, h), **CLOSE)
+
+
+def test_what_renorm_follows_agrees_with_the_statistics():
+    theirs = settled(nn.BatchNorm1d(3))
+    model = model_of(L.BatchNormalization(renorm=True, epsilon=0.1, name="bn"), shape=(3,))
+    load_torch_weights(model, theirs.state_dict(), {"bn": ""})
+    layer = model.layers[-1]
+    torch.testing.assert_close(layer.moving_stddev, (theirs.running_var + 0.1).sqrt())
+    torch.testing.assert_close(layer.renorm_mean, theirs.running_mean)
 
 
 # ---------------------------------------------------------------------- flattened images

@@ -16,6 +16,7 @@ from lamina.layers.depthwise import DepthwiseConvolution, SeparableConvolution
 from lamina.layers.normalization import Affine
 
 State = Mapping[str, torch.Tensor]
+_CELLS = (L.SimpleRNNCell, L.LSTMCell, L.GRUCell)
 
 
 class Part(NamedTuple):
@@ -37,10 +38,9 @@ def row_of(owner: Any) -> Callable[[Any, State], Iterator[Part]] | None:
     Args:
         owner: a layer or module.
     """
-    if isinstance(owner, L.Bidirectional):
-        both = (getattr(layer, "cell", None) for layer in (owner.forward_layer, owner.backward_layer))
-        if not all(isinstance(cell, (L.SimpleRNNCell, L.LSTMCell, L.GRUCell)) for cell in both):
-            return None
+    ways = (owner.forward_layer, owner.backward_layer) if isinstance(owner, L.Bidirectional) else (owner,)
+    if isinstance(ways[0], L.RNN) and not all(isinstance(way, L.RNN) and isinstance(way.cell, _CELLS) for way in ways):
+        return None  # the cells inside have rows of their own
     return next((_ROWS[cls] for cls in type(owner).__mro__ if cls in _ROWS), None)
 
 
@@ -171,7 +171,7 @@ def _cell(cell: Any, end: str) -> Iterator[Part]:
 
 
 def _recurrent(layer: Any, given: State) -> Iterator[Part]:
-    """`RNN`, `LSTM` and `GRU` of one layer and one direction."""
+    """`RNN`, `LSTM` and `GRU` of one layer and one direction, around a cell or under their own names."""
     yield from _cell(layer.cell, "_l0")
 
 
@@ -196,9 +196,7 @@ _ROWS: dict[type, Callable[[Any, State], Iterator[Part]]] = {
     L.RMSNormalization: lambda layer, given: _optional(layer.scale, "weight"),
     L.Embedding: lambda layer, given: _optional(layer.embeddings, "weight"),
     L.PReLU: _prelu,
-    L.SimpleRNN: _recurrent,
-    L.LSTM: _recurrent,
-    L.GRU: _recurrent,
+    L.RNN: _recurrent,
     L.SimpleRNNCell: _recurrent_cell,
     L.LSTMCell: _recurrent_cell,
     L.GRUCell: _recurrent_cell,

@@ -174,16 +174,16 @@ def _add(
     plan: Plan, errors: list[Any], used: set[str], name: str, owner: Any, prefix: str, state: State, order: Any
 ) -> None:
     """Put the weights of one layer into the plan, and what does not fit among the errors."""
-    given = _under(state, prefix)
+    given, start = _under(state, prefix), f"{prefix}." if prefix else ""
     try:
         parts = parts_of(owner, given)
     except WeightsError as error:
         error.path.insert(0, name)
         errors.append(error)
-        used.update(f"{prefix}.{key}" for key in given)
+        used.update(start + key for key in given)
         plan.missing.update({f"{name}.{key}": tuple(value.shape) for key, value in owner.state_dict().items()})
         return
-    start, labels = f"{prefix}." if prefix else "", {id(t): key for key, t in owner.state_dict(keep_vars=True).items()}
+    labels = {id(tensor): key for key, tensor in owner.state_dict(keep_vars=True).items()}
     if not given:
         close = nearest(prefix, {key.rpartition(".")[0] for key in state} - {""})
         errors.append(
