@@ -192,7 +192,11 @@ def _give_weights(model: Any, archive: Archive, name: str) -> None:
 
     if model.built:
         load(model)
-    elif _count(archive, name):
+        return
+    count = _count(archive, name)
+    if hasattr(model, "limit_weights"):
+        model.limit_weights(count + _SLACK if count else numbers_that_fit())
+    if count:
         model.weights_wait(load)
 
 
