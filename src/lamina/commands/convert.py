@@ -12,6 +12,7 @@ from lamina.commands.target import FORMS, load_target
 from lamina.errors import ArgumentError
 from lamina.saving import load_model, save_weights
 from lamina.saving.hdf5 import open_hdf5
+from lamina.saving.json_text import parse_json
 from lamina.saving.tensors import SUFFIXES as TENSORS
 from lamina.saving.tensors import read_tensors, write_named
 
@@ -81,7 +82,7 @@ def _write(model: Any, target: Path) -> None:
     elif target.suffix in PROGRAMS:
         model.export(target)
     else:
-        _write_text(target, json.dumps(json.loads(model.to_json()), indent=2) + "\n")
+        _write_text(target, json.dumps(parse_json(model.to_json(), "the model"), indent=2) + "\n")
 
 
 def _write_text(path: Path, text: str) -> None:
