@@ -211,9 +211,7 @@ class Layer(CallPath):
         shapes = self._build_shapes
         if not self.built or shapes is None:
             return None
-        return (
-            {"shapes_dict": shapes} if isinstance(shapes, dict) and _are_arguments(shapes) else {"input_shape": shapes}
-        )
+        return {"shapes_dict" if _are_arguments(shapes) else "input_shape": shapes}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build the layer as `get_build_config` said.
@@ -257,9 +255,11 @@ class Layer(CallPath):
         return f"name={self.name}, built={self.built}"
 
 
-def _are_arguments(shapes: dict[Any, Any]) -> bool:
+def _are_arguments(shapes: Any) -> bool:
     """Whether shapes were recorded by the arguments of `build`, rather than by the keys of one input."""
-    return all(isinstance(key, str) and key.endswith("_shape") for key in shapes)
+    return isinstance(shapes, dict) and all(
+        isinstance(key, str) and key.endswith("_shape") for key in cast("dict[Any, Any]", shapes)
+    )
 
 
 def new_name(cls: type) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -92,7 +92,9 @@ class TorchModule(Layer):
             LoadError: the class is not among the custom objects, or cannot be made.
         """
         module = config.get("module")
-        return super().from_config({**config, "module": _module_from(module) if isinstance(module, dict) else module})
+        if isinstance(module, dict):
+            module = _module_from(cast("dict[str, Any]", module))
+        return super().from_config({**config, "module": module})
 
 
 def _arguments_of(module: torch.nn.Module) -> dict[str, Any] | None:
@@ -101,14 +103,19 @@ def _arguments_of(module: torch.nn.Module) -> dict[str, Any] | None:
     for name, parameter in inspect.signature(type(module).__init__).parameters.items():
         if name in ("self", "device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        value = getattr(module, name, inspect.Parameter.empty)
+        value: Any = getattr(module, name, inspect.Parameter.empty)
         if isinstance(parameter.default, bool) and (value is None or isinstance(value, torch.Tensor)):
             found[name] = value is not None  # `bias`, which becomes a weight or nothing
         elif _is_plain(value):
-            found[name] = list(value) if isinstance(value, tuple) else value
+            found[name] = _swapped(value, tuple, list)
         elif parameter.default is parameter.empty:
             return None
     return found
+
+
+def _swapped(value: Any, kind: type, into: type) -> Any:
+    """A list as a tuple, or the other way round; anything else as it is."""
+    return into(value) if isinstance(value, kind) else value
 
 
 def _is_plain(value: Any) -> bool:
@@ -130,9 +137,9 @@ def _module_from(data: dict[str, Any]) -> torch.nn.Module:
         )
     if isinstance(known, torch.nn.Module):
         return copy.deepcopy(known)
-    given = {}
+    given: dict[str, Any] = {}
     if isinstance(known, type) and isinstance(arguments, dict):
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}  # type: ignore[misc]
+        given = {k: _swapped(v, list, tuple) for k, v in cast("dict[str, Any]", arguments).items()}
     try:
         made: Any = known(**given)
     except Exception as error:

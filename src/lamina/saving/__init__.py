@@ -20,5 +20,6 @@ from lamina.saving.loading import model_from_yaml as model_from_yaml
 from lamina.saving.objects import deserialize_keras_object as deserialize_keras_object
 from lamina.saving.objects import serialize_keras_object as serialize_keras_object
 from lamina.saving.report import WeightsReport as WeightsReport
+from lamina.saving.torch_weights import load_torch_weights as load_torch_weights
 from lamina.saving.weights import load_weights as load_weights
 from lamina.saving.weights import save_weights as save_weights
