@@ -35,10 +35,12 @@ import samples  # noqa: E402
 import torch  # noqa: E402
 
 from lamina.errors import LaminaError  # noqa: E402
-from lamina.saving import inspect_model, load_model, load_weights, model_from_json, model_from_yaml  # noqa: E402
+from lamina.saving import inspect_model, load_model, load_weights, loading, model_from_json, model_from_yaml  # noqa: E402
 from lamina.saving.states import read_state  # noqa: E402
 
 MEMORY = 2**30
+NUMBERS = 2**22
+"""How many weights an architecture alone may ask for: it is no lie, and would take as long as it takes."""
 SECONDS = 10
 CHUNK = 250
 KINDS = "keras h5 safetensors npz pt old_pt state json yaml".split()
@@ -146,6 +148,7 @@ def worker(numbers: list[int], seed: int, good: list[Any], pipe: int) -> None:
     """What a child does: read hostile files one after the other, and say of each how it ended."""
     signal.signal(signal.SIGALRM, _too_long)
     warnings.simplefilter("ignore")
+    loading.numbers_that_fit = lambda: NUMBERS
     with tempfile.TemporaryDirectory(prefix="lamina-fuzz-") as name:
         folder = Path(name)
         os.environ["HOME"] = name

@@ -91,7 +91,8 @@ class Model(Trainer, Persistence, Layer):
         if input_shape is None:
             return
         try:
-            specs_of_shapes(self._run_abstractly, input_shape, dtypes.torch_dtype(self.variable_dtype))
+            with self._within_limit():
+                specs_of_shapes(self._run_abstractly, input_shape, dtypes.torch_dtype(self.variable_dtype))
         except LaminaError:
             raise
         except Exception as error:
@@ -120,7 +121,8 @@ class Model(Trainer, Persistence, Layer):
         if self.built:
             return super()._call_in_full(args, kwargs)
         try:
-            return super()._call_in_full(args, kwargs)
+            with self._within_limit():
+                return super()._call_in_full(args, kwargs)
         except BaseException:
             self.__dict__.update(built=False, _direct=False)
             raise

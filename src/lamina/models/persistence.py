@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
+from lamina.engine.budget import weights_within
 from lamina.engine.layer import Layer
 from lamina.saving.archive import save_model
 from lamina.saving.compile_config import compile_arguments_from, compile_config_of
@@ -22,6 +24,7 @@ class Persistence(Layer):
     """A layer that can be written to files, whole or its weights alone, and take weights from them."""
 
     _waiting_weights: list[Callable[[Any], Any]] = []
+    _weights_limit: int | None = None
 
     def save(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the model to a `.keras` file, whole or not at all; Keras 3 reads it too.
@@ -82,6 +85,20 @@ class Persistence(Layer):
             load: gives them to the model.
         """
         self.__dict__.setdefault("_waiting_weights", []).append(load)
+
+    def limit_weights(self, count: int) -> None:
+        """Refuse to build the model if its weights would have more numbers: those of a file, say, that wait for it.
+
+        Args:
+            count: how many there may be.
+        """
+        self.__dict__["_weights_limit"] = count
+
+    def _within_limit(self) -> AbstractContextManager[None]:
+        """A block in which no more weights are made."""
+        if self.built or self._weights_limit is None:
+            return nullcontext()
+        return weights_within(self._weights_limit)
 
     def mark_built(self) -> None:
         """Take the weights that waited for this."""

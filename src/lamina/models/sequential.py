@@ -170,7 +170,8 @@ class Sequential(GraphModel):
             ShapeError: a layer cannot take what comes to it.
         """
         if self._tail is None and input_shape is not None and self._stack:
-            self._build_on(InputLayer(batch_shape=input_shape, dtype=_input_dtype(self._stack[0])))
+            with self._within_limit():
+                self._build_on(InputLayer(batch_shape=input_shape, dtype=_input_dtype(self._stack[0])))
 
     def _build_on(self, begin: InputLayer) -> None:
         """Call every layer in turn on the output of the one before, from `begin`, whose sizes nobody insists on."""

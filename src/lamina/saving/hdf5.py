@@ -17,7 +17,7 @@ import numpy as np
 
 from lamina.errors import LaminaError, LoadError
 from lamina.saving.hdf5_attributes import Unreadable, has_loose_texts, read_attribute
-from lamina.saving.hdf5_heaps import refuse_broken_heaps
+from lamina.saving.hdf5_heaps import refuse_broken_heaps, refuse_false_lengths
 
 MAX_OBJECTS = 200_000
 MAX_DEPTH = 64
@@ -178,7 +178,7 @@ class Hdf5File(Group):
         super().__init__(self, file, "/")
         self.name = name
         self._source: Any = source
-        self._heaps_are_sound = False
+        self._names_seen: set[str] = set()
         self._ways: dict[int, set[str]] = {}
         self._seen = 0
         self._taken = 0
@@ -298,11 +298,14 @@ class Hdf5File(Group):
             LoadError: it is something else, or too large.
         """
         try:
-            if has_loose_texts(owner, name) and not self._heaps_are_sound:
-                lengths = self._group.id.get_create_plist().get_sizes()[1]
-                refuse_broken_heaps(self._source, lengths, self.name)
-                self._heaps_are_sound = True
-            return read_attribute(owner, name, self._size)
+            if has_loose_texts(owner, name):
+                sizes = self._group.id.get_create_plist().get_sizes()
+                if not self._names_seen:
+                    refuse_broken_heaps(self._source, sizes[1], self.name)
+                if name not in self._names_seen:
+                    refuse_false_lengths(self._source, name, sizes, self.name)
+                    self._names_seen.add(name)
+            return read_attribute(owner, name)
         except Unreadable as error:
             raise _wrong(self.name, f"{path}@{name}", *error.args) from None
 

@@ -27,13 +27,12 @@ def has_loose_texts(owner: Any, name: str) -> bool:
     return text is not None and text.length is None
 
 
-def read_attribute(owner: Any, name: str, file_size: int) -> Any:
-    """The value of an attribute.
+def read_attribute(owner: Any, name: str) -> Any:
+    """The value of an attribute; one of loose texts has been looked at by `hdf5_heaps` before.
 
     Args:
         owner: h5py's group or dataset.
         name: the attribute's name.
-        file_size: how long the file is.
 
     Raises:
         Unreadable: it is of a kind that HDF5 may crash on, or larger than anything that belongs there.
@@ -44,11 +43,9 @@ def read_attribute(owner: Any, name: str, file_size: int) -> Any:
     text = h5py.check_string_dtype(found.dtype)
     if found.shape is None or (text is None and found.dtype.kind not in "biufSU"):
         raise Unreadable("a text or numbers", f"dtype {found.dtype}")
-    # Texts of any length may all be one text, stored once.
-    each = file_size if text is not None and text.length is None else found.dtype.itemsize
-    claimed = math.prod(found.shape) * each
-    if claimed > max(MAX_BYTES, each):
-        raise Unreadable(f"at most {MAX_BYTES:,} bytes", f"{found.shape} values, up to {claimed:,} bytes")
+    claimed = math.prod(found.shape) * found.dtype.itemsize
+    if claimed > MAX_BYTES:
+        raise Unreadable(f"at most {MAX_BYTES:,} bytes", f"{found.shape} values, {claimed:,} bytes")
     value = owner.attrs[name]
     if isinstance(value, np.generic):
         value = value.item()

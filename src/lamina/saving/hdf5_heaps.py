@@ -6,6 +6,7 @@ the last. Where an object takes no room at all, or more than there is, the libra
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import re
@@ -14,7 +15,11 @@ from contextlib import contextmanager
 
 from lamina.errors import LoadError
 
+MAX_BYTES = 256 * 2**20
+"""How long the texts of an attribute may be together."""
+
 _BEGIN = re.compile(rb"GCOL\x01")
+_LOOSE = 9  # the class of types whose values are of any length
 
 
 def refuse_broken_heaps(source: str | os.PathLike[str] | bytes, length_size: int, name: str) -> None:
@@ -36,6 +41,59 @@ def refuse_broken_heaps(source: str | os.PathLike[str] | bytes, length_size: int
             received="an object that takes no room, or more than there is",
             fix="do not load this file",
         )
+
+
+def refuse_false_lengths(
+    source: str | os.PathLike[str] | bytes, attribute: str, sizes: tuple[int, int], name: str
+) -> None:
+    """Raise if the texts of an attribute say that they are long: HDF5 would take as much memory before it looks.
+
+    They stand behind the attribute's name, each as its length, the place of its heap, and its number there.
+
+    Args:
+        source: the file's path, or its bytes.
+        attribute: its name; wherever it stands in the file, it is looked at.
+        sizes: how many bytes the file uses for places, and for lengths.
+        name: what the message calls the file.
+
+    Raises:
+        LoadError: a length is false, or all of them are beyond measure.
+    """
+    anchor = attribute.encode("utf-8", "surrogateescape") + b"\0"
+    with _content(source) as content:
+        at = content.find(anchor)
+        while at >= 0:
+            lengths = _lengths_behind(content, at, len(anchor), sizes)
+            if lengths and (max(lengths) > len(content) or sum(lengths) > MAX_BYTES):
+                raise LoadError(
+                    f"{name} claims more for the attribute {attribute[:80]!r} than it holds.",
+                    expected=f"texts of at most {MAX_BYTES:,} bytes together, and shorter than the file",
+                    received=f"{len(lengths):,} texts of {sum(lengths):,} bytes",
+                    fix="do not load this file",
+                )
+            at = content.find(anchor, at + 1)
+
+
+def _lengths_behind(content: bytes | mmap.mmap, at: int, length: int, sizes: tuple[int, int]) -> list[int]:
+    """The lengths of the texts of an attribute whose name is at a place; none, if that is no attribute of texts."""
+
+    def number(place: int, count: int) -> int:
+        return int.from_bytes(content[place : place + count], "little")
+
+    begin = at - 9 if at >= 9 and content[at - 9] == 3 else at - 8
+    if begin < 0 or content[begin] not in (1, 2, 3) or number(begin + 2, 2) != length:
+        return []
+    version, is_shared = content[begin], content[begin + 1] & 1
+    parts = [length, number(begin + 4, 2), number(begin + 6, 2)]  # of the name, of the type, of the shape
+    if version == 1:
+        parts = [_aligned(part) for part in parts]
+    kind, shape = at + parts[0], at + parts[0] + parts[1]
+    if number(kind, 1) & 0x0F != _LOOSE and not (version > 1 and is_shared):
+        return []
+    dims = shape + (8 if number(shape, 1) == 1 else 4)
+    count = math.prod(number(dims + axis * sizes[1], sizes[1]) for axis in range(min(number(shape + 1, 1), 32)))
+    step, first = 8 + sizes[0], at + sum(parts)
+    return [number(first + place * step, 4) for place in range(min(count, (len(content) - first) // step))]
 
 
 def broken_heap(source: str | os.PathLike[str] | bytes, length_size: int) -> int | None:

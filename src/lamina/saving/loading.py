@@ -104,7 +104,8 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     """
     config = parsed(json_string, "The JSON")
     if is_legacy_config(config):
-        return model_from_legacy_json(config, custom_objects)
+        with weights_within(numbers_that_fit(), "this machine has memory for"):
+            return model_from_legacy_json(config, custom_objects)
     arguments = config.pop("compile_config", None)
     with CustomObjectScope(custom_objects):
         with weights_within(numbers_that_fit(), "this machine has memory for"):
@@ -133,7 +134,8 @@ def model_from_yaml(yaml_string: str, custom_objects: Mapping[str, Any] | None =
         >>> model_from_yaml("{class_name: Sequential, config: [" + dense + "]}").count_params()
         8
     """
-    return model_from_legacy_yaml(yaml_string, custom_objects)
+    with weights_within(numbers_that_fit(), "this machine has memory for"):
+        return model_from_legacy_yaml(yaml_string, custom_objects)
 
 
 def _model_from(config: Mapping[str, Any]) -> Any:
@@ -192,7 +194,11 @@ def _give_weights(model: Any, archive: Archive, name: str) -> None:
 
     if model.built:
         load(model)
-    elif _count(archive, name):
+        return
+    count = _count(archive, name)
+    if hasattr(model, "limit_weights"):
+        model.limit_weights(count + _SLACK if count else numbers_that_fit())
+    if count:
         model.weights_wait(load)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from lamina import layers
 from lamina.errors import LaminaError
 from lamina.saving import inspect_model
 from lamina.saving.hdf5 import open_hdf5
-from lamina.saving.hdf5_heaps import broken_heap
+from lamina.saving.hdf5_heaps import broken_heap, refuse_false_lengths
 
 SECRET = 7777.0
 """What other files hold, and must not get into any weight."""
@@ -284,17 +285,58 @@ def open_any(path: Path, folder: Path) -> Any:
     return open_hdf5(path)
 
 
+def with_texts(path: Path, texts: list[str], **options: Any) -> bytearray:
+    """A file with an attribute of texts of any length, and two texts in other attributes."""
+    with h5py.File(path, "w", **options) as file:
+        file.attrs["large"] = "y" * 5_000_000
+        file.attrs["weight_names"] = texts[0] if len(texts) == 1 else texts
+    with open_hdf5(path) as file:
+        assert file.attribute("weight_names") == (texts[0] if len(texts) == 1 else texts)
+    return bytearray(path.read_bytes())
+
+
+def elements(data: bytes, name: bytes, length: int) -> int:
+    """Where the first text of an attribute is described: its length, its heap, and its number there."""
+    at = data.index(name + b"\0") + len(name)
+    while (
+        struct.unpack_from("<I", data, at)[0] != length or not 0 < struct.unpack_from("<I", data, at + 12)[0] < 10_000
+    ):
+        at += 1
+    return at
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("userblock", [0, 512])
+@pytest.mark.parametrize("count", [1, 3, 4000])
+def test_a_text_that_claims_to_be_longer_than_the_file_is_not_looked_for(libver, userblock, count, tmp_path):
+    """HDF5 takes the memory first, up to 4 GiB for each text, and looks then."""
+    path = tmp_path / "x.h5"
+    data = with_texts(path, ["text"] * count, libver=libver, userblock_size=userblock)
+    refuse_false_lengths(bytes(data), "weight_names", (8, 8), "x")
+    at = elements(data, b"weight_names", 4)
+    data[at : at + 4] = struct.pack("<I", 2**30)
+    with pytest.raises(LaminaError, match="claims more for the attribute 'weight_names'"):
+        refuse_false_lengths(bytes(data), "weight_names", (8, 8), "x")
+    path.write_bytes(data)
+    with pytest.raises(LaminaError), open_hdf5(path) as file:  # where there are checksums, HDF5 sees it too
+        file.attribute("weight_names")
+
+
 def test_texts_that_share_their_bytes_are_not_read(tmp_path):
     """An attribute of 4,000 texts that are all one text of 5 MB would take 20 GB."""
     path = tmp_path / "x.h5"
-    with h5py.File(path, "w") as file:
-        file.attrs["small"] = ["a", "b"]
-        file.attrs["layer_names"] = ["y" * 5_000_000] * 2
-        file.attrs.create("many", [f"{i}" for i in range(4000)], dtype=h5py.string_dtype())
-    with open_hdf5(path) as file:
-        assert file.attribute("small") == ["a", "b"] and len(file.attribute("layer_names")) == 2
-    with pytest.raises(LaminaError, match="4000.*values, up to"), open_hdf5(path) as file:
-        file.attribute("many")
+    data = with_texts(path, ["text"] * 4000)
+    large, at = elements(data, b"large", 5_000_000), elements(data, b"weight_names", 4)
+    for number in range(4000):
+        data[at + 16 * number : at + 16 * (number + 1)] = data[large : large + 16]
+    path.write_bytes(data)
+    with (
+        pytest.raises(LaminaError, match="claims more for the attribute 'weight_names'") as caught,
+        open_hdf5(path) as file,
+    ):
+        file.attribute("weight_names")
+    assert "4,000 texts of 20,000,000,000 bytes" in caught.value.received
+    assert [risk for risk in inspect_model(path).risks if risk.kind == "size"]
 
 
 def test_arrays_that_share_their_bytes_are_not_read_again_and_again(tmp_path):

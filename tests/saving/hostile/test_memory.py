@@ -17,6 +17,7 @@ import pytest
 from hostile_files import changed_hdf5, dense, keras2_config, keras2_file, keras_file, keras_parts, small_model
 
 import lamina
+from lamina.errors import LoadError
 
 FREE = 96 * 2**20
 TIMES = 8
@@ -141,3 +142,25 @@ def test_no_hostile_file_takes_much_more_memory_than_its_own_size(tmp_path):
         print(f"{kind}: {Path(name).stat().st_size:,} bytes, {ends}, {grown / 2**20:.1f} MiB")
         assert ends[0] == "refused", kind
         assert grown <= FREE + TIMES * Path(name).stat().st_size, (kind, f"{grown:,}")
+
+
+def unbuilt(folder: Path, units: int) -> Path:
+    """A model that does not know its input, with the weights of a small one."""
+    parts = keras_parts(lamina.Sequential([lamina.Input((6,)), lamina.layers.Dense(5, name="d")]), folder)
+    config = parts["config.json"]
+    config["config"]["layers"] = config["config"]["layers"][1:]
+    config["config"].pop("build_input_shape", None)
+    for entry in (config, *config["config"]["layers"]):
+        entry.pop("build_config", None)
+    config["config"]["layers"][0]["config"]["units"] = units
+    return keras_file(folder / "unbuilt.keras", parts)
+
+
+@pytest.mark.parametrize("how", ["called", "built"])
+def test_a_model_that_is_built_later_cannot_be_larger_than_its_file_either(how, tmp_path):
+    model = lamina.saving.load_model(unbuilt(tmp_path, 10**9))
+    assert not model.built
+    with pytest.raises(LoadError, match="more weights than the file holds"):
+        model(np.zeros((1, 6), "float32")) if how == "called" else model.build((None, 6))
+    model = lamina.saving.load_model(unbuilt(tmp_path, 5))
+    assert model(np.zeros((1, 6), "float32")).shape == (1, 5)
