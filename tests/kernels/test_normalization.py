@@ -186,3 +186,18 @@ def test_scale_and_shift_are_optional(axis: int):
     torch.testing.assert_close(kernels.scale_and_shift(x, gamma, beta, axis), x * g + b)
     torch.testing.assert_close(kernels.scale_and_shift(x, None, beta, axis), x + b)
     assert kernels.scale_and_shift(x, None, None, axis) is x
+
+
+@pytest.mark.parametrize("shape, axis", [((4, 3, 3, 8), -1), ((4, 5, 8), -1), ((4, 8, 3, 3), 1), ((4, 8), -1)])
+def test_group_norm_has_gradients_where_its_weights_alone_want_them(shape, axis):
+    """Torch's own kernel crashes then: the process ends with a segmentation fault."""
+    torch.manual_seed(0)
+    x, gamma, beta = torch.randn(shape), torch.randn(8, requires_grad=True), torch.randn(8, requires_grad=True)
+    weight = torch.randn(shape)
+    (kernels.group_norm(x, 2, gamma, beta, axis, 1e-3) * weight).sum().backward()
+    again = [t.detach().double().requires_grad_() for t in (gamma, beta)]
+    moved = x.double().movedim(axis, 1).contiguous().requires_grad_()
+    y = torch.nn.functional.group_norm(moved, 2, *again, 1e-3).movedim(1, axis)
+    (y * weight).sum().backward()
+    for found, expected in zip((gamma, beta), again, strict=True):
+        torch.testing.assert_close(found.grad, expected.grad.float(), rtol=1e-4, atol=1e-4)

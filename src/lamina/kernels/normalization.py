@@ -306,8 +306,12 @@ def group_norm(x: Tensor, groups: int, gamma: Tensor | None, beta: Tensor | None
     Reference:
         Wu, He, 2018, "Group Normalization", https://arxiv.org/abs/1803.08494
     """
-    if gamma is None and beta is not None:  # torch 2.13 has no gradient for a beta without a gamma
-        return scale_and_shift(group_norm(x, groups, None, None, axis, epsilon), None, beta, axis)
+    # Torch 2.13 has no gradient for a beta without a gamma, and its kernel for channels last crashes where the weights
+    # alone want one, as in a model's first layer.
+    trained = any(w is not None and w.requires_grad for w in (gamma, beta))
+    alone = trained and torch.is_grad_enabled() and not x.requires_grad
+    if alone or (gamma is None and beta is not None):
+        return scale_and_shift(group_norm(x, groups, None, None, axis, epsilon), gamma, beta, axis)
     if x.ndim == 3 and axis % 3 == 2:
         # (N, T, C) as (N, C, T, 1): torch has a kernel for channels last in memory for four axes, not for three.
         y = torch.group_norm(x.unsqueeze(2).movedim(3, 1), groups, gamma, beta, epsilon)
