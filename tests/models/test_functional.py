@@ -357,3 +357,11 @@ def test_a_layer_subclass_with_a_functional_model_inside():
     assert holder(A).shape == (4, 3) and holder.count_params() == 9
     x = Input((2,))
     assert Model(x, Holder()(x))(np.ones((1, 2))).shape == (1, 3)
+
+
+def test_an_input_of_another_dtype_fits_also_where_the_compiler_holds_its_sizes_for_unknown():
+    """As it does once it has compiled a model for inputs of other sizes."""
+    model = Model(x := Input((6, 5)), Dense(3)(x))
+    data = torch.rand(4, 6, 5).double()
+    compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
+    torch.testing.assert_close(compiled(data), model(data))

@@ -178,7 +178,7 @@ class GraphModel(Model):
         if len(shape) == 2 and len(wanted) == 1 and shape[1] == 1:
             return x[:, 0]
         if len(shape) == len(wanted) and (
-            self._loose_inputs or all(w in (None, s) for s, w in zip(shape, wanted, strict=True))
+            self._loose_inputs or all(w is None or w == s for s, w in zip(shape, wanted, strict=True))
         ):
             return x
         raise ShapeError(
