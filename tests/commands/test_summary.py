@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from script_modules import forget_modules_of
 
 import lamina
 from lamina import cli
@@ -32,10 +33,10 @@ plain = torch.nn.Linear(2, 2)
 def folder(tmp_path, monkeypatch):
     (tmp_path / "net_script.py").write_text(SCRIPT)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    forget_modules_of(tmp_path)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from script_modules import forget_modules_of
 
 import lamina
 from lamina.commands.target import load_target
@@ -53,9 +54,9 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "sub" / "script_net.py").write_text(SCRIPT)
     (tmp_path / "sub" / "beside.py").write_text("WIDTH = 5\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    forget_modules_of(tmp_path)
 
 
 def write(folder, name, text):

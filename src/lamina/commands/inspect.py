@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 from typing import Any
 
+from lamina.commands.json_output import json_output
 from lamina.saving.inspecting import Inspection, LayerRecord, WeightRecord, inspect_model
 
 MAX_ROWS = 200
@@ -47,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
     """
     found = inspect_model(given.file)
     if given.json:
-        sys.stdout.write(json.dumps(_finite(found.to_dict()), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json_output(found.to_dict()))
     else:
         _print(found, given.weights)
     return 0
@@ -139,12 +138,3 @@ def _size(count: int) -> str:
     while amount >= 1024 and len(units) > 1:
         amount, units = amount / 1024, units[1:]
     return f"{count} bytes" if units[0] == "bytes" else f"{amount:.1f} {units[0]}"
-
-
-def _finite(value: Any) -> Any:
-    """Data with text in place of the numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): _finite(member) for key, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(member) for member in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

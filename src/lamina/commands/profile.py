@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from lamina.atomic import atomic_path
+from lamina.commands.json_output import json_output
 from lamina.commands.sizes import add_input_size, input_size, told_of_input_size
 from lamina.commands.target import FORMS, load_target
 from lamina.commands.train import _positive
@@ -51,5 +51,5 @@ def run(given: argparse.Namespace) -> None:
     file = getattr(given, "json", None)
     if file is not None:  # before anything that a closed pipe could stop
         with atomic_path(file) as part:
-            part.write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+            part.write_text(json_output(found.to_dict()), encoding="utf-8")
     found.show()

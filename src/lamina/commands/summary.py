@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import math
 import sys
 from typing import Any
 
+from lamina.commands.json_output import json_output
 from lamina.commands.sizes import add_input_size, input_size, told_of_input_size
 from lamina.commands.target import FORMS, load_target
 from lamina.errors import ArgumentError
@@ -75,7 +74,7 @@ def run(given: argparse.Namespace) -> int:
     if given.format == "table":
         print_report(report, style=given.style, line_length=given.line_length, **shown)
     elif given.format == "json":
-        sys.stdout.write(json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json_output(report.to_dict()))
     else:
         sys.stdout.write(report.to_markdown(**shown) if given.format == "markdown" else report.to_html(**shown))
     return 0 if report.failure is None else 2
@@ -87,15 +86,6 @@ def _measured(given: argparse.Namespace) -> Report:
     style = None if given.style is None else "torch" if given.style == "torch" else "keras"
     with told_of_input_size(given):
         return measure(model, input_size(given), expand_nested=given.expand_nested, style=style)
-
-
-def _finite(value: Any) -> Any:
-    """Data with text in place of the numbers that JSON does not have, and as the keys of dicts."""
-    if isinstance(value, dict):
-        return {str(key): _finite(member) for key, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(member) for member in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _whole(text: str) -> int:
